@@ -1,0 +1,19 @@
+import { defineConfig } from 'tsdown'
+
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    machines: 'machines/index.ts',
+    testing: 'src/testing/index.ts',
+    cli: 'src/surfaces/cli/main.ts',
+    'replay-worker': 'src/surfaces/cli/replay/worker.ts',
+  },
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  fixedExtension: false,
+  dts: true,
+  clean: true,
+  // The Redis script is source: it travels inside the bundle, so nothing is read from disk at run time.
+  loader: { '.lua': 'text' },
+})
