@@ -1,0 +1,105 @@
+import type { ErrorCode, Failure } from '../../machines/vocabulary.js'
+
+/** LLM tokens as the provider counted them. */
+export interface Usage {
+  readonly promptTokens: number
+  readonly completionTokens: number
+  readonly totalTokens: number
+}
+
+/** What a failure means for the limits, as in the table of provider errors. */
+export type FailureClass =
+  | 'RLR' // too many requests
+  | 'RLT' // too many LLM tokens
+  | 'CONC' // too many in flight
+  | 'OVL' // the provider is overloaded
+  | 'QUOTA' // a long quota (hours, days) is used up
+  | 'BAL' // balance or plan
+  | 'RESTRICTED' // fair-use restriction: retrying deepens it
+  | 'AUTH'
+  | 'BAD' // bad request
+  | 'FILTER' // content
+  | 'CTX' // context too long
+  | 'SRV' // the provider failed
+  | 'TMO' // no answer in time
+  | 'NET' // the connection failed or was cut
+  | 'UNKNOWN'
+
+/** A failed attempt, classified. */
+export interface ProviderFailure extends Failure {
+  readonly class: FailureClass
+  readonly message: string
+  /** HTTP status, where a response arrived. */
+  readonly status?: number
+  /** The provider's own code (GLM `"1302"`), where it gave one. */
+  readonly providerCode?: string
+  /** The provider's error body, as it came. */
+  readonly body?: unknown
+  readonly cause?: unknown
+}
+
+export interface ProviderResponse {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** Parsed JSON, or the text where it is none. */
+  readonly body: unknown
+}
+
+/** What one provider is like: where to call, how it errs, what it counts. Pure; no I/O. */
+export interface Provider {
+  readonly name: string
+  /** Undefined where only the pool can say it. */
+  readonly baseURL: string | undefined
+  /** Path of chat completions below `baseURL`. */
+  readonly chatPath: string
+  /** Whether it limits requests in flight; then `adaptive` is on by default. */
+  readonly limitsConcurrency: boolean
+  /** Whether its own count is corrected downwards when a request used less than it reserved. */
+  readonly refundsEstimate: boolean
+  authHeaders(apiKey: string): Record<string, string>
+  /**
+   * Classifies a response; undefined when it is a success (an error may come under HTTP 200).
+   * `nowMs` (since the Unix epoch, by default `Date.now()`) turns a date the provider names into `retryAfterMs`.
+   */
+  classify(response: ProviderResponse, nowMs?: number): ProviderFailure | undefined
+  /** Usage in a whole (not streamed) response body. */
+  usage(body: unknown): Usage | undefined
+}
+
+const CLASS_TO_CODE: Readonly<Record<FailureClass, ErrorCode>> = {
+  RLR: 'RATE_LIMITED',
+  RLT: 'RATE_LIMITED',
+  CONC: 'RATE_LIMITED',
+  OVL: 'OVERLOADED',
+  QUOTA: 'QUOTA_EXHAUSTED',
+  BAL: 'INSUFFICIENT_BALANCE',
+  RESTRICTED: 'RATE_LIMITED',
+  AUTH: 'AUTH',
+  BAD: 'BAD_REQUEST',
+  FILTER: 'CONTENT_FILTERED',
+  CTX: 'CONTEXT_TOO_LONG',
+  SRV: 'PROVIDER_ERROR',
+  TMO: 'TIMEOUT',
+  NET: 'PROVIDER_ERROR',
+  UNKNOWN: 'PROVIDER_ERROR',
+}
+
+const RETRYABLE: ReadonlySet<FailureClass> = new Set(['RLR', 'RLT', 'CONC', 'OVL', 'SRV', 'TMO', 'NET'])
+const UNMENDABLE: ReadonlySet<FailureClass> = new Set(['AUTH', 'BAD', 'FILTER', 'CTX'])
+
+/** Builds a failure whose code, `retryable` and `mendable` follow from its class. */
+export function failureOf(
+  failureClass: FailureClass,
+  message: string,
+  details: Partial<Omit<ProviderFailure, 'class' | 'code' | 'retryable' | 'mendable' | 'message'>> = {},
+): ProviderFailure {
+  return {
+    ...details,
+    class: failureClass,
+    code: CLASS_TO_CODE[failureClass],
+    retryable: RETRYABLE.has(failureClass),
+    mendable: !UNMENDABLE.has(failureClass),
+    message,
+  }
+}
