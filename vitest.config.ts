@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
+/** Set by scripts/test.mjs, which prints the totals as its last line. */
+const resultsFile = process.env.HEADGATE_TEST_RESULTS
+
 export default defineConfig({
   plugins: [
     {
@@ -12,5 +15,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // Tests start servers and measure: more at once than cores would only disturb each other.
+    maxWorkers: 2,
+    reporters: resultsFile === undefined ? ['default'] : ['default', ['json', { outputFile: resultsFile }]],
   },
 })

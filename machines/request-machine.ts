@@ -50,6 +50,11 @@ export interface RequestOutput {
   via: DegradedVia | undefined
 }
 
+/** Only the declared fields: whatever else a failure carries (message, body) stays out of context. */
+function bare({ code, retryable, mendable, retryAfterMs }: Failure): Failure {
+  return { code, retryable, mendable, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+}
+
 const unimplemented = (action: string) => () => {
   throw new Error(`requestMachine action '${action}' has no implementation: call requestMachine.provide({ actions })`)
 }
@@ -80,7 +85,7 @@ const machineSetup = setup({
     countAttempt: assign({ attempt: ({ context }) => context.attempt + 1 }),
     uncountAttempt: assign({ attempt: ({ context }) => context.attempt - 1 }),
     noteFailure: assign({
-      failure: ({ context, event }) => ('failure' in event ? event.failure : context.failure),
+      failure: ({ context, event }) => ('failure' in event ? bare(event.failure) : context.failure),
     }),
     noteReason: assign((_, params: { reason: DegradeReason }) => ({ degradeReason: params.reason })),
     noteVia: assign({
@@ -107,7 +112,10 @@ const overdue = { target: 'degraded', actions: { type: 'noteReason', params: { r
 export const requestMachine = machineSetup.createMachine({
   id: 'request',
   context: ({ input }) => ({
-    ...input,
+    requestId: input.requestId,
+    pool: input.pool,
+    tenant: input.tenant,
+    maxAttempts: input.maxAttempts,
     attempt: 0,
     failure: undefined,
     degradeReason: undefined,

@@ -1,0 +1,61 @@
+/** Relative drift allowed between this machine's clock and the store's. */
+const DRIFT = 200e-6
+/** Beyond the round trips, the store's clock may run ahead of ours by this between two replies. */
+const TOLERANCE_MS = 100
+
+/**
+ * What the store's clock reads, bounded from both sides. A reply that was sent for at `sentMs`, read the store's clock
+ * as `storeMs` and arrived at `receivedMs` proves that store minus local time lies in
+ * [storeMs − receivedMs, storeMs − sentMs]; replies are intersected, widened by drift (Cristian 1989).
+ */
+export class ClockSync {
+  #lower = Number.NEGATIVE_INFINITY
+  #upper = Number.POSITIVE_INFINITY
+  #atMs = 0
+  #lastStoreMs = 0
+  #lastRoundTripMs = 0
+
+  get synced(): boolean {
+    return this.#upper !== Number.POSITIVE_INFINITY
+  }
+
+  /**
+   * Takes a reply in. Returns false when the store's clock ran ahead by more than round trips explain: then what it
+   * dropped from its windows since can't be trusted. (Running behind only makes windows longer.)
+   */
+  observe(storeMs: number, sentMs: number, receivedMs: number): boolean {
+    const roundTripMs = receivedMs - sentMs
+    const elapsedMs = receivedMs - this.#atMs
+    const ahead = storeMs - this.#lastStoreMs - elapsedMs
+    const trusted = !this.synced || ahead <= roundTripMs + this.#lastRoundTripMs + TOLERANCE_MS
+    // The store reads whole ms: its true reading is up to 1 ms later.
+    const lower = storeMs - receivedMs
+    const upper = storeMs + 1 - sentMs
+    const widenMs = elapsedMs * DRIFT
+    const low = Math.max(lower, this.#lower - widenMs)
+    const high = Math.min(upper, this.#upper + widenMs)
+    // Bounds that cross mean that one of the clocks stepped: only the newest reply counts.
+    const crossed = low > high
+    this.#lower = crossed ? lower : low
+    this.#upper = crossed ? upper : high
+    this.#atMs = receivedMs
+    this.#lastStoreMs = storeMs
+    this.#lastRoundTripMs = roundTripMs
+    return trusted
+  }
+
+  /** The store's clock reads at least this. */
+  earliest(localMs: number): number {
+    return localMs + this.#lower - (localMs - this.#atMs) * DRIFT
+  }
+
+  /** The store's clock reads at most this. */
+  latest(localMs: number): number {
+    return localMs + this.#upper + (localMs - this.#atMs) * DRIFT
+  }
+
+  /** Local time by which the store's clock surely reads `storeMs`. */
+  localWhen(storeMs: number): number {
+    return (storeMs - this.#lower - this.#atMs * DRIFT) / (1 - DRIFT)
+  }
+}

@@ -1,0 +1,350 @@
+import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { type Actor, createActor } from 'xstate'
+import { dispatcherMachine } from '../../machines/dispatcher-machine.js'
+import type { DispatcherState } from '../../machines/vocabulary.js'
+import type { Clock } from '../clock.js'
+import type { Charge, ControlChange, ExchangeReply, GroupSpec, GroupStore, GroupUsage } from '../limits/store.js'
+import { Alarm } from './alarm.js'
+import { ClockSync } from './clock-sync.js'
+import { FairQueue, type Place } from './fair-queue.js'
+import type { Grant, GrantEnd, TokenRequest } from './grant.js'
+import { type Batch, Session } from './session.js'
+
+const MAX_WAITERS_PER_BATCH = 128
+const MAX_WAITERS_PER_FLOW = 64
+/** Grants handed out in one turn of the event loop: each runs its receiver, so a larger burst would block it. */
+const GRANTS_PER_TURN = 32
+const RETRY_BASE_MS = 50
+const RETRY_CAP_MS = 1_000
+
+export interface DispatcherOptions {
+  readonly spec: GroupSpec
+  readonly store: GroupStore
+  readonly clock: Clock
+  readonly slackMs: number
+  readonly leaseMs: number
+  /** Keep a dead process's slots until its calls' deadlines. */
+  readonly holdUntilCallDeadline: boolean
+  /** Called for what an operator should hear of. */
+  readonly onNews: (news: DispatcherNews) => void
+}
+
+export interface DispatcherNews {
+  readonly group: string
+  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error'
+  readonly state: DispatcherState
+  readonly cause?: unknown
+}
+
+/**
+ * One process's dispatcher of one group. One exchange with the store is in flight at a time; whatever arrives meanwhile,
+ * settlements included, is the next batch. It never polls: it asks when something arrived, at the instant the store
+ * computed, when the store wakes it, and to renew its lease while it holds or awaits anything.
+ */
+export class Dispatcher {
+  readonly #options: DispatcherOptions
+  readonly #actor: Actor<typeof dispatcherMachine>
+  readonly #sync = new ClockSync()
+  readonly #session: Session
+  readonly #waiting = new FairQueue<TokenRequest>()
+  readonly #places = new Map<TokenRequest, Place<TokenRequest>>()
+  /** Flows whose first waiter was refused at the last look: more of them need not be shown, nor make us ask. */
+  readonly #blockedFlows = new Set<string>()
+  readonly #coolDownsUntilMs = new Map<number, number>()
+  readonly #retryAlarm: Alarm
+  readonly #leaseAlarm: Alarm
+  readonly #reconnectAlarm: Alarm
+  readonly #idle = new EventEmitter()
+  /** Resolves when the store has answered for the first time. */
+  readonly joined: Promise<void>
+  #markJoined: () => void = () => {}
+  #batch: Batch<TokenRequest> | undefined
+  #busy = false
+  #scheduled = false
+  #wanted = false
+  #failures = 0
+  #distrust = false
+  #roundTrips = 0
+  #granted = 0
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options
+    const { clock } = options
+    this.#session = new Session(options, randomUUID().slice(0, 8))
+    this.#retryAlarm = new Alarm(clock, () => this.#ask())
+    this.#leaseAlarm = new Alarm(clock, () => this.#ask())
+    this.#reconnectAlarm = new Alarm(clock, () => this.#ask())
+    this.#idle.setMaxListeners(0)
+    this.joined = new Promise((resolve) => {
+      this.#markJoined = resolve
+    })
+    this.#actor = createActor(dispatcherMachine, { clock })
+    this.#actor.subscribe({
+      next: ({ value }) => options.onNews({ group: options.spec.group, type: 'state', state: value }),
+      error: () => {},
+    })
+  }
+
+  get state(): DispatcherState {
+    return this.#actor.getSnapshot().value
+  }
+
+  get spec(): GroupSpec {
+    return this.#options.spec
+  }
+
+  /** Whether requests may be granted at all: not while the store is unreachable or learns. */
+  get canGrant(): boolean {
+    return (this.state === 'synced' || this.state === 'draining') && this.#failures === 0
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  /** Grants not settled yet. */
+  get open(): number {
+    return this.#session.open.size
+  }
+
+  get counters(): { readonly roundTrips: number; readonly granted: number } {
+    return { roundTrips: this.#roundTrips, granted: this.#granted }
+  }
+
+  /** Connects and joins. */
+  start(): void {
+    this.#actor.start()
+    this.#options.store.listen({
+      wake: () => this.#ask(),
+      up: () => {
+        this.#failures = 0
+        this.#reconnectAlarm.clear()
+        this.#ask()
+      },
+      down: (cause) => this.#lost(cause),
+    })
+  }
+
+  /** Waits for a grant; fair between flows, first come first served inside one. */
+  request(request: TokenRequest): void {
+    this.#places.set(request, this.#waiting.add(request.flowKey, request.weight, request.share, request))
+    if (!this.#blockedFlows.has(request.flowKey)) this.#ask()
+  }
+
+  /** Stops waiting; no callback comes afterwards. */
+  withdraw(request: TokenRequest): void {
+    const place = this.#places.get(request)
+    if (!place) return
+    this.#places.delete(request)
+    this.#waiting.remove(place)
+    // What it reserved ahead of others is theirs now.
+    if (this.#blockedFlows.delete(request.flowKey)) this.#ask()
+    this.#announceIdle()
+  }
+
+  /**
+   * The last look before the socket write: true, once, if the grant is good now; then it counts as sent.
+   * Not after `sendBy` by the latest reading of the store's clock, not in a cool-down this process knows.
+   */
+  maySend(grant: Grant): boolean {
+    if (grant.state !== 'unsent') return false
+    const nowMs = this.#options.clock.now()
+    const coolingDown = (this.#coolDownsUntilMs.get(grant.pool) ?? 0) > nowMs
+    if (coolingDown || this.#sync.latest(nowMs) > grant.sendByMs) {
+      grant.state = 'void'
+      return false
+    }
+    grant.state = 'sent'
+    return true
+  }
+
+  /** Ends a grant, exactly once; a further call has no effect. */
+  settle(grant: Grant, end: GrantEnd): void {
+    const nowMs = this.#options.clock.now()
+    if (end.coolDownMs) {
+      const untilMs = Math.max(this.#coolDownsUntilMs.get(grant.pool) ?? 0, nowMs + end.coolDownMs)
+      this.#coolDownsUntilMs.set(grant.pool, untilMs)
+    }
+    const storeUntilMs = end.coolDownMs ? Math.ceil(this.#sync.latest(nowMs) + end.coolDownMs) : 0
+    if (this.#session.end(grant, end, storeUntilMs)) this.#ask()
+  }
+
+  /** Resolves when nothing waits and every grant is settled and reported. */
+  async idle(): Promise<void> {
+    while (!this.#isIdle) await new Promise((resolve) => this.#idle.once('idle', resolve))
+  }
+
+  drain(): void {
+    this.#actor.send({ type: 'DRAIN' })
+  }
+
+  /** Stops asking. What is still unsettled returns with the lease. */
+  async stop(): Promise<void> {
+    for (const alarm of [this.#retryAlarm, this.#leaseAlarm, this.#reconnectAlarm]) alarm.clear()
+    this.#actor.send({ type: 'STOP' })
+    this.#idle.emit('idle')
+    await this.#options.store.close()
+  }
+
+  usage(): Promise<GroupUsage> {
+    return this.#options.store.usage()
+  }
+
+  control(change: ControlChange): Promise<void> {
+    return this.#options.store.control(change)
+  }
+
+  /** What a request pays in fair queueing: its largest cost in proportion to its limit. */
+  shareOf(charges: readonly Charge[]): number {
+    let share = Number.MIN_VALUE
+    for (const [index, cost] of charges) share = Math.max(share, cost / (this.spec.limits[index]?.limit ?? 1))
+    return share
+  }
+
+  get #isIdle(): boolean {
+    const { open, ended } = this.#session
+    return this.#stopped || (this.#waiting.size === 0 && open.size === 0 && ended.length === 0 && !this.#batch)
+  }
+
+  get #stopped(): boolean {
+    return this.#actor.getSnapshot().status !== 'active'
+  }
+
+  #announceIdle(): void {
+    if (this.#isIdle) this.#idle.emit('idle')
+  }
+
+  /** Wants an exchange soon: at once when none is in flight, after this one otherwise. */
+  #ask(): void {
+    this.#wanted = true
+    if (this.#busy || this.#scheduled || this.#stopped || this.#reconnectAlarm.armed) return
+    this.#scheduled = true
+    // What else happens in this turn belongs to the same batch.
+    queueMicrotask(() => {
+      this.#scheduled = false
+      if (!this.#busy) void this.#run()
+    })
+  }
+
+  async #run(): Promise<void> {
+    this.#busy = true
+    while (this.#wanted && !this.#stopped) {
+      this.#wanted = false
+      this.#batch ??= this.#compose()
+      const sentMs = this.#options.clock.now()
+      try {
+        this.#roundTrips++
+        const reply = await this.#options.store.exchange(this.#batch.exchange)
+        if (this.#stopped) break
+        const batch = this.#batch
+        this.#batch = undefined
+        this.#failures = 0
+        this.#absorb(batch, reply, sentMs, this.#options.clock.now())
+      } catch (error) {
+        // The same batch goes again, under the same number: if it was applied, its reply comes from memory.
+        this.#lost(error)
+        break
+      }
+    }
+    this.#busy = false
+    this.#announceIdle()
+  }
+
+  #compose(): Batch<TokenRequest> {
+    const nowMs = this.#options.clock.now()
+    this.#session.refresh(nowMs)
+    // Of a blocked flow the head matters; a few more save a round trip when it is served.
+    const blockedShown = this.#waiting.flowCount > MAX_WAITERS_PER_BATCH / 4 ? 1 : 4
+    const places = this.#waiting.peek(MAX_WAITERS_PER_BATCH, (key) =>
+      this.#blockedFlows.has(key) ? blockedShown : MAX_WAITERS_PER_FLOW,
+    )
+    const distrust = this.#distrust
+    this.#distrust = false
+    return this.#session.compose(places, this.#sync, nowMs, distrust)
+  }
+
+  #lost(cause: unknown): void {
+    if (this.#stopped) return
+    this.#options.onNews({ group: this.#options.spec.group, type: 'store-error', state: this.state, cause })
+    this.#actor.send({ type: 'STORE_LOST' })
+    const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(10, this.#failures++))
+    this.#wanted = true
+    this.#reconnectAlarm.set(this.#options.clock.now() + delayMs)
+  }
+
+  #absorb(batch: Batch<TokenRequest>, reply: ExchangeReply, sentMs: number, receivedMs: number): void {
+    const { spec, onNews } = this.#options
+    const trusted = this.#sync.observe(reply.nowMs, sentMs, receivedMs)
+    const { joined } = this.#session
+    this.#session.answered(batch, reply, receivedMs)
+    this.#follow(reply)
+    if (reply.fenced) {
+      if (joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
+      this.#wanted = true
+      return
+    }
+    if (!trusted) {
+      this.#distrust = true
+      this.#wanted = true
+      onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
+    }
+    this.#markJoined()
+    const left = this.#hand(batch, reply, trusted)
+    const retryAtMs = reply.retryAtMs || reply.learnUntilMs
+    if (retryAtMs > 0) this.#retryAlarm.set(this.#sync.localWhen(retryAtMs))
+    else this.#retryAlarm.clear()
+    this.#renewLease()
+    // Served flows may have more waiters than the batch could show, and settlements may have come meanwhile.
+    if (this.#session.ended.length > 0 || left) this.#wanted = true
+  }
+
+  /** Follows what the reply says of the store in the dispatcher's machine. */
+  #follow(reply: ExchangeReply): void {
+    if (reply.learnUntilMs > 0) this.#actor.send({ type: 'STATE_LOST' })
+    else if (this.state === 'learning') this.#actor.send({ type: 'LEARNED' })
+    else this.#actor.send({ type: 'STORE_READY' })
+  }
+
+  /** Hands grants and refusals to their waiters; returns whether an unblocked flow has more to show. */
+  #hand(batch: Batch<TokenRequest>, reply: ExchangeReply, trusted: boolean): boolean {
+    const served: { request: TokenRequest; grant: Grant }[] = []
+    for (const { grant: number, buckets } of reply.grants) {
+      const place = batch.waiters.get(number)
+      if (!place) continue
+      batch.waiters.delete(number)
+      const grant = this.#session.grant(place.item, number, buckets, reply.nowMs)
+      this.#granted++
+      if (!trusted) grant.state = 'void'
+      if (!this.#places.delete(place.item)) this.settle(grant, { unsent: true })
+      else {
+        this.#waiting.take(place)
+        served.push({ request: place.item, grant })
+      }
+    }
+    for (const { grant: number, limit, max } of reply.refused) {
+      const place = batch.waiters.get(number)
+      batch.waiters.delete(number)
+      if (!place || !this.#places.delete(place.item)) continue
+      this.#waiting.remove(place)
+      place.item.onRefused(this.#options.spec.limits[limit]?.id ?? '', max)
+    }
+    this.#blockedFlows.clear()
+    for (const place of batch.waiters.values()) this.#blockedFlows.add(place.flow.key)
+    this.#deliver(served, 0)
+    if (served.length === 0) return false
+    return this.#waiting.peek(1, (key) => (this.#blockedFlows.has(key) ? 0 : 1)).length > 0
+  }
+
+  #deliver(served: readonly { request: TokenRequest; grant: Grant }[], from: number): void {
+    const to = Math.min(served.length, from + GRANTS_PER_TURN)
+    for (const { request, grant } of served.slice(from, to)) request.onGrant(grant)
+    if (to < served.length) this.#options.clock.setTimeout(() => this.#deliver(served, to), 0)
+  }
+
+  #renewLease(): void {
+    const { clock, leaseMs } = this.#options
+    if (this.#waiting.size > 0 || this.#session.open.size > 0) this.#leaseAlarm.set(clock.now() + leaseMs / 3)
+    else this.#leaseAlarm.clear()
+  }
+}

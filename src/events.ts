@@ -1,0 +1,68 @@
+import { EventEmitter } from 'eventemitter3'
+import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+
+/** One step of one request. Entering the first state is a step too, with `from: null`. */
+export interface TransitionEvent {
+  readonly requestId: string
+  readonly pool: string
+  readonly tenant: string
+  readonly from: RequestState | null
+  readonly to: RequestState
+  /** The machine event that caused it. */
+  readonly event: string
+  /** Attempts whose call was started, this one included. */
+  readonly attempt: number
+  /** Milliseconds since the Unix epoch. */
+  readonly atMs: number
+}
+
+/** A failed attempt, whether or not it is retried. */
+export interface AttemptFailedEvent {
+  readonly requestId: string
+  readonly pool: string
+  readonly attempt: number
+  readonly code: string
+  readonly status: number | undefined
+  readonly providerCode: string | undefined
+  readonly message: string
+}
+
+export interface OutcomeEvent {
+  readonly requestId: string
+  readonly pool: string
+  readonly tenant: string
+  readonly status: OutcomeStatus
+  readonly attempts: number
+  readonly queuedMs: number
+  readonly waitedMs: number
+  readonly calledMs: number
+  readonly backedOffMs: number
+}
+
+/** What the dispatcher of a group lived through. */
+export interface DispatcherEventNotice {
+  readonly group: string
+  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error'
+  readonly state: DispatcherState
+  readonly cause?: unknown
+}
+
+export interface GateEvents {
+  transition: (event: TransitionEvent) => void
+  'attempt-failed': (event: AttemptFailedEvent) => void
+  outcome: (event: OutcomeEvent) => void
+  dispatcher: (event: DispatcherEventNotice) => void
+}
+
+/** The gate's typed events. A listener that throws breaks nothing but itself: see `emitSafely`. */
+export class GateEmitter extends EventEmitter<GateEvents> {
+  /** Emits; what a listener throws surfaces as an unhandled rejection and never inside the request. */
+  emitSafely<K extends keyof GateEvents>(name: K, event: Parameters<GateEvents[K]>[0]): void {
+    if (this.listenerCount(name) === 0) return
+    try {
+      ;(this.emit as (name: K, event: Parameters<GateEvents[K]>[0]) => boolean).call(this, name, event)
+    } catch (error) {
+      void Promise.reject(error)
+    }
+  }
+}

@@ -1,0 +1,311 @@
+import { randomUUID } from 'node:crypto'
+import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+import type { Clock } from './clock.js'
+import type { ResolvedConfig } from './config.js'
+import type { Dispatcher } from './dispatch/dispatcher.js'
+import { parseDurationMs } from './durations.js'
+import { HeadgateError } from './errors.js'
+import type { GateEmitter, GateEvents } from './events.js'
+import { type CallInput, type ChatInput, chatBody, checkCall, PRIORITY_WEIGHT } from './intake/input.js'
+import type { Admission, Intake } from './intake/intake.js'
+import type { RedisConnection } from './limits/redis-store.js'
+import type { GroupUsage } from './limits/store.js'
+import type { HttpCaller } from './providers/http-caller.js'
+import type { PoolRuntime } from './request/entry.js'
+import type { GateRequest, Outcome } from './request/request.js'
+import type { RequestRunner } from './request/runner.js'
+import { chatWork, functionWork, type RunContext, type Work } from './request/work.js'
+
+const READY_TIMEOUT_MS = 5_000
+/** How long `close` waits for cut calls to give their slots back; what is left returns with the lease. */
+const CLOSE_TIMEOUT_MS = 2_000
+const DEFAULT_TENANT = 'default'
+
+export interface GateParts {
+  readonly config: ResolvedConfig
+  readonly clock: Clock
+  readonly events: GateEmitter
+  readonly pools: ReadonlyMap<string, { readonly runtime: PoolRuntime; readonly intake: Intake }>
+  readonly dispatchers: readonly Dispatcher[]
+  readonly runner: RequestRunner
+  readonly caller: HttpCaller
+  readonly connection: RedisConnection | undefined
+}
+
+/** One pool as this process sees it. */
+export interface PoolStats {
+  readonly dispatcher: DispatcherState
+  readonly atGate: number
+  readonly queued: number
+  readonly active: number
+  readonly states: Readonly<Partial<Record<RequestState, number>>>
+  readonly outcomes: Readonly<Record<OutcomeStatus, number>>
+  /** Provider answers with HTTP 429, by code. */
+  readonly provider429: Readonly<Record<string, number>>
+}
+
+export interface GateStats {
+  readonly pools: Readonly<Record<string, PoolStats>>
+  /** Exchanges with the store, and grants received, since the start. */
+  readonly roundTrips: number
+  readonly granted: number
+}
+
+/** New values for limits that the pool is configured with. */
+export interface LimitChange {
+  readonly requests?: { readonly limit: number; readonly per: number | string }
+  readonly tokens?: { readonly limit: number; readonly per: number | string }
+  readonly concurrency?: number
+}
+
+/** Governs calls: see `createHeadgate`. */
+export class Headgate {
+  readonly #parts: GateParts
+  readonly #counts = new Map<string, { outcomes: Record<OutcomeStatus, number>; provider429: Record<string, number> }>()
+  #closed: Promise<void> | undefined
+
+  constructor(parts: GateParts) {
+    this.#parts = parts
+    for (const name of parts.pools.keys()) {
+      const outcomes = { completed: 0, degraded: 0, failed: 0, cancelled: 0, expired: 0 }
+      this.#counts.set(name, { outcomes, provider429: {} })
+    }
+    parts.events.on('outcome', ({ pool, status }) => {
+      this.#counts.get(pool)!.outcomes[status]++
+    })
+    parts.events.on('attempt-failed', ({ pool, status, providerCode = '429' }) => {
+      if (status !== 429) return
+      const { provider429 } = this.#counts.get(pool)!
+      provider429[providerCode] = (provider429[providerCode] ?? 0) + 1
+    })
+    for (const dispatcher of parts.dispatchers) dispatcher.start()
+  }
+
+  /**
+   * Spawns a request. Resolves when it holds a place in its pool's bounded queue: that is the backpressure.
+   * Rejects with a HeadgateError when it was never accepted: BAD_REQUEST at once for what can't be served,
+   * CANCELLED, DEADLINE_EXCEEDED or QUEUE_FULL while it waited at the gate.
+   */
+  async spawn(input: ChatInput): Promise<GateRequest> {
+    const { intake, admission } = this.#admitChat(input)
+    return (await intake.enter(admission)).request
+  }
+
+  /** Spawns a request if there is a place now; undefined at once when the queue is full. */
+  trySpawn(input: ChatInput): GateRequest | undefined {
+    const { intake, admission } = this.#admitChat(input)
+    return intake.tryEnter(admission)?.request
+  }
+
+  /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
+  async complete(input: ChatInput): Promise<unknown> {
+    return unwrap(await (await this.spawn(input)).outcome)
+  }
+
+  /**
+   * Governs any asynchronous function: it runs when the pool permits, again when it fails in a way that a retry may
+   * mend, and its value is returned. What it throws for good arrives as a HeadgateError with that as its `cause`.
+   */
+  async run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Promise<T> {
+    checkCall(input, this.#parts.pools)
+    const { runtime } = this.#parts.pools.get(input.pool)!
+    const work = functionWork(runtime.config.provider, this.#parts.clock, fn)
+    const { intake, admission } = this.#admit(input, work, input.estimatedTokens ?? 0, runtime.config.models[0] ?? '')
+    const { request } = await intake.enter(admission)
+    return unwrap(await request.outcome) as T
+  }
+
+  /** Subscribes to the gate's events; returns the function that unsubscribes. */
+  on<K extends keyof GateEvents>(event: K, listener: GateEvents[K]): () => void {
+    this.#parts.events.on(event, listener as never)
+    return () => this.#parts.events.off(event, listener as never)
+  }
+
+  /** This process's view, at no cost to the store. */
+  stats(): GateStats {
+    const states = this.#parts.runner.count()
+    const pools: Record<string, PoolStats> = {}
+    for (const [name, { runtime, intake }] of this.#parts.pools) {
+      const { outcomes, provider429 } = this.#counts.get(name)!
+      pools[name] = {
+        dispatcher: runtime.dispatcher.state,
+        atGate: intake.atGate,
+        queued: intake.queued,
+        active: intake.active,
+        states: Object.fromEntries(states.get(name) ?? []),
+        outcomes: { ...outcomes },
+        provider429: { ...provider429 },
+      }
+    }
+    let roundTrips = 0
+    let granted = 0
+    for (const { counters } of this.#parts.dispatchers) {
+      roundTrips += counters.roundTrips
+      granted += counters.granted
+    }
+    return { pools, roundTrips, granted }
+  }
+
+  /** What the whole fleet has spent of each limit, read from the store. */
+  usage(): Promise<readonly GroupUsage[]> {
+    return Promise.all(this.#parts.dispatchers.map((dispatcher) => dispatcher.usage()))
+  }
+
+  /** Resolves when the store has answered; rejects with STORE_UNAVAILABLE after 5 s, naming host and cause. */
+  async ready(): Promise<void> {
+    const { clock, connection, dispatchers } = this.#parts
+    let timer: unknown
+    const late = new Promise<never>((_, reject) => {
+      timer = clock.setTimeout(() => {
+        reject(connection?.unavailable() ?? new HeadgateError('STORE_UNAVAILABLE', 'the store does not answer'))
+      }, READY_TIMEOUT_MS)
+    })
+    try {
+      await Promise.race([late, Promise.all(dispatchers.map((dispatcher) => dispatcher.joined))])
+    } finally {
+      clock.clearTimeout(timer)
+    }
+  }
+
+  /** Whether this process may send anything now: false while a group's store is unreachable or still learning. */
+  get sending(): boolean {
+    return this.#parts.dispatchers.every(({ canGrant }) => canGrant)
+  }
+
+  /** Moves limits of a pool for the whole fleet. Each must be one the pool is configured with. */
+  async updatePool(name: string, change: LimitChange): Promise<void> {
+    const { runtime } = this.#pool(name)
+    const { spec } = runtime.dispatcher
+    const moves: [id: string, limit: number][] = []
+    for (const dimension of ['requests', 'tokens'] as const) {
+      const rate = change[dimension]
+      if (rate) moves.push([`pool:${name}:${dimension}:${parseDurationMs(rate.per)}`, rate.limit])
+    }
+    if (change.concurrency !== undefined) moves.push([`pool:${name}:concurrency`, change.concurrency])
+    for (const [id, limit] of moves) {
+      const configured = spec.limits.find((candidate) => candidate.id === id)
+      if (!configured) {
+        const known = spec.limits.map((candidate) => candidate.id).join(', ')
+        throw new HeadgateError('CONFIG_INVALID', `updatePool: expected one of the limits ${known}, got ${id}`)
+      }
+      if (!Number.isSafeInteger(limit) || limit < 1) {
+        throw new HeadgateError('CONFIG_INVALID', `updatePool: ${id}: expected a whole number ≥ 1, got ${limit}`)
+      }
+      await runtime.dispatcher.control({ type: 'limit', id, base: configured.limit, limit })
+    }
+  }
+
+  /** Stops granting in a pool, fleet-wide, until `resume`; calls in flight go on. */
+  pause(pool: string): Promise<void> {
+    return this.#pool(pool).runtime.dispatcher.control({ type: 'pause', pool })
+  }
+
+  /** Ends a pause or a cool-down, fleet-wide. */
+  resume(pool: string): Promise<void> {
+    return this.#pool(pool).runtime.dispatcher.control({ type: 'resume', pool })
+  }
+
+  /**
+   * Accepts nothing new, turns the gate away and waits for what was accepted.
+   * Rejects with TIMEOUT when that takes longer than `timeout` (ms or a duration); then it goes on all the same.
+   */
+  async drain({ timeout = '30s' }: { timeout?: number | string } = {}): Promise<void> {
+    const { pools, dispatchers, clock, runner } = this.#parts
+    const timeoutMs = parseDurationMs(timeout)
+    const reason = new HeadgateError('CANCELLED', 'the gate is draining and accepts nothing new', { retryable: true })
+    for (const { intake } of pools.values()) intake.close(reason)
+    for (const dispatcher of dispatchers) dispatcher.drain()
+    const finished = runner.idle().then(() => Promise.all(dispatchers.map((dispatcher) => dispatcher.idle())))
+    let timer: unknown
+    const late = new Promise<never>((_, reject) => {
+      timer = clock.setTimeout(() => {
+        const message = `drain: ${runner.size} requests were not done after ${timeoutMs} ms`
+        reject(new HeadgateError('TIMEOUT', message))
+      }, timeoutMs)
+    })
+    await Promise.race([finished, late]).finally(() => clock.clearTimeout(timer))
+  }
+
+  /** Cancels what is left, gives back what it held, and disconnects. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    const { pools, dispatchers, clock, runner, caller, connection } = this.#parts
+    const reason = new HeadgateError('CANCELLED', 'the gate is closed')
+    for (const { intake } of pools.values()) intake.close(reason)
+    runner.cancelAll()
+    await caller.close()
+    let timer: unknown
+    const late = new Promise<void>((resolve) => {
+      timer = clock.setTimeout(resolve, CLOSE_TIMEOUT_MS)
+    })
+    await Promise.race([late, Promise.all(dispatchers.map((dispatcher) => dispatcher.idle()))])
+    clock.clearTimeout(timer)
+    await Promise.all(dispatchers.map((dispatcher) => dispatcher.stop()))
+    connection?.close()
+  }
+
+  #pool(name: string) {
+    checkCall({ pool: name }, this.#parts.pools)
+    return this.#parts.pools.get(name)!
+  }
+
+  #admitChat(input: ChatInput): { intake: Intake; admission: Admission } {
+    checkCall(input, this.#parts.pools)
+    const { config } = this.#parts.pools.get(input.pool)!.runtime
+    const { body, model, tokens } = chatBody(input, config.models[0] ?? '')
+    const work = chatWork(this.#parts.caller, config, body)
+    return this.#admit(input, work, tokens, model)
+  }
+
+  #admit(input: CallInput, work: Work, estimatedTokens: number, model: string) {
+    const { clock, runner, config } = this.#parts
+    const { runtime, intake } = this.#parts.pools.get(input.pool)!
+    const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
+    const tooLarge = runtime.plan.tooLarge({ tokens: estimatedTokens }, tenant)
+    if (tooLarge) {
+      const { id, max, cost } = tooLarge
+      throw new HeadgateError('BAD_REQUEST', `the request costs ${cost} of ${id}, which allows at most ${max}`)
+    }
+    const arrivedMs = clock.now()
+    const deadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
+    const id = randomUUID()
+    const charges = runtime.plan.charge({ tokens: estimatedTokens }, tenant)
+    const flowKey = `${input.pool}|${tenant}|${priority}`
+    const weight = (config.tenants.get(tenant)?.weight ?? 1) * PRIORITY_WEIGHT[priority]
+    const share = runtime.dispatcher.shareOf(charges)
+    const start = () =>
+      runner.start({
+        id,
+        pool: runtime,
+        tenant,
+        flowKey,
+        weight,
+        charges,
+        share,
+        estimatedTokens,
+        work,
+        model,
+        arrivedMs,
+        deadlineMs,
+        signal,
+      })
+    return { intake, admission: { id, flowKey, weight, deadlineMs, signal, start } }
+  }
+}
+
+function deadlineOf(deadline: number | string): number {
+  try {
+    return parseDurationMs(deadline)
+  } catch {
+    throw new HeadgateError('BAD_REQUEST', `deadline: expected ms or a duration such as '30s', got ${String(deadline)}`)
+  }
+}
+
+function unwrap(outcome: Outcome): unknown {
+  if (outcome.status === 'completed' || outcome.status === 'degraded') return outcome.value
+  throw outcome.error ?? new HeadgateError('PROVIDER_ERROR', `the request ended as ${outcome.status}`)
+}

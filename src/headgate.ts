@@ -1,0 +1,61 @@
+import type { InspectionEvent } from 'xstate'
+import { type Clock, realClock } from './clock.js'
+import { type GateOptions, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
+import { Dispatcher } from './dispatch/dispatcher.js'
+import { GateEmitter } from './events.js'
+import { Headgate } from './gate.js'
+import { Intake } from './intake/intake.js'
+import { MemoryStore } from './limits/memory-store.js'
+import { type GroupPlan, planGroups } from './limits/plan.js'
+import { RedisConnection, RedisStore } from './limits/redis-store.js'
+import { type Logger, logEvents } from './observe/logger.js'
+import { HttpCaller } from './providers/http-caller.js'
+import type { PoolRuntime } from './request/entry.js'
+import { RequestRunner } from './request/runner.js'
+
+/** A dead process's slots are back after this. */
+const LEASE_MS = 9_000
+
+/** Builds a gate: the one place where implementations are chosen and every stage is seen. */
+export function createHeadgate(options: GateOptions): Headgate {
+  const config = resolveConfig(options)
+  const clock = realClock
+  const events = new GateEmitter()
+  if (config.logger) logEvents(events, config.logger as Logger)
+  const connection = config.redis === undefined ? undefined : new RedisConnection(config.redis)
+  const pools = new Map<string, { runtime: PoolRuntime; intake: Intake }>()
+  const dispatchers: Dispatcher[] = []
+  for (const plan of planGroups(config)) {
+    const dispatcher = buildDispatcher(plan, config, connection, clock, events)
+    dispatchers.push(dispatcher)
+    for (const pool of plan.pools) {
+      const poolConfig = config.pools.get(pool.name)!
+      const runtime = { config: poolConfig, plan: pool, dispatcher }
+      const intake = new Intake(pool.name, clock, poolConfig.maxQueued, poolConfig.maxActive)
+      pools.set(pool.name, { runtime, intake })
+    }
+  }
+  const inspect = typeof config.inspect === 'function' ? (config.inspect as (event: InspectionEvent) => void) : undefined
+  const runner = new RequestRunner({ clock, events, random: Math.random, inspect })
+  const caller = new HttpCaller({ clock })
+  return new Headgate({ config, clock, events, pools, dispatchers, runner, caller, connection })
+}
+
+function buildDispatcher(
+  plan: GroupPlan,
+  config: ResolvedConfig,
+  connection: RedisConnection | undefined,
+  clock: Clock,
+  events: GateEmitter,
+): Dispatcher {
+  const store = connection ? new RedisStore(plan.spec, connection) : new MemoryStore(plan.spec, clock)
+  return new Dispatcher({
+    spec: plan.spec,
+    store,
+    clock,
+    slackMs: SLACK_MS,
+    leaseMs: LEASE_MS,
+    holdUntilCallDeadline: plan.pools.some(({ name }) => config.pools.get(name)?.holdUntilCallDeadline),
+    onNews: (news) => events.emitSafely('dispatcher', news),
+  })
+}

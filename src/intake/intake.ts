@@ -1,0 +1,154 @@
+import PQueue from 'p-queue'
+import type { Clock, TimerHandle } from '../clock.js'
+import { FairQueue, type Place } from '../dispatch/fair-queue.js'
+import { HeadgateError } from '../errors.js'
+import type { RunningRequest } from '../request/runner.js'
+import { JobQueue } from './job-queue.js'
+
+/** Producers that may wait for a place; beyond it they are turned away, because memory ends too. */
+const MAX_AT_GATE = 1_000_000
+
+export interface Admission {
+  readonly id: string
+  readonly flowKey: string
+  readonly weight: number
+  /** Local time after which waiting at the gate is over; undefined for never. */
+  readonly deadlineMs: number | undefined
+  readonly signal: AbortSignal | undefined
+  /** Creates the request; called in the same turn in which its place becomes free. */
+  readonly start: () => RunningRequest
+}
+
+interface Ticket {
+  readonly admission: Admission
+  readonly resolve: (running: RunningRequest) => void
+  readonly reject: (error: HeadgateError) => void
+  readonly timer: TimerHandle | undefined
+  readonly onAbort: (() => void) | undefined
+}
+
+/**
+ * One pool's intake: a gate in front of a bounded p-queue.
+ *
+ * Invariants: never more than `maxQueued` requests queued, never more than `maxActive` past the queue; a place is
+ * taken before its producer wakes, so no later producer can slip in; while anyone waits at the gate, newcomers join the
+ * line. (p-queue's `onSizeLessThan` wakes all who wait at once, and is no admission control.)
+ */
+export class Intake {
+  readonly #jobs: JobQueue
+  readonly #queue: PQueue<typeof JobQueue>
+  readonly #gate = new FairQueue<Ticket>()
+  #closed: HeadgateError | undefined
+
+  constructor(
+    private readonly name: string,
+    private readonly clock: Clock,
+    private readonly maxQueued: number,
+    maxActive: number,
+  ) {
+    let jobs: JobQueue | undefined
+    const queueClass = class extends JobQueue {
+      constructor() {
+        super()
+        jobs = this
+      }
+    }
+    this.#queue = new PQueue({ concurrency: maxActive, queueClass })
+    this.#jobs = jobs!
+    // A job left the queue: its place is free.
+    this.#queue.on('active', () => this.#fill())
+  }
+
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  get active(): number {
+    return this.#queue.pending
+  }
+
+  get atGate(): number {
+    return this.#gate.size
+  }
+
+  /** Takes a place now, or returns undefined at once. */
+  tryEnter(admission: Admission): RunningRequest | undefined {
+    if (this.#closed || this.#gate.size > 0 || this.#queue.size >= this.maxQueued) return undefined
+    return this.#enter(admission)
+  }
+
+  /**
+   * Waits for a place. Rejects with CANCELLED (signal, close), DEADLINE_EXCEEDED or QUEUE_FULL (gate full) when there
+   * is none; then the request was never accepted.
+   */
+  enter(admission: Admission): Promise<RunningRequest> {
+    if (this.#closed) return Promise.reject(this.#closed)
+    if (admission.signal?.aborted) return Promise.reject(cancelledAtGate())
+    const running = this.tryEnter(admission)
+    if (running) return Promise.resolve(running)
+    if (this.#gate.size >= MAX_AT_GATE) {
+      const message = `pool ${this.name}: ${MAX_AT_GATE} producers wait already`
+      return Promise.reject(new HeadgateError('QUEUE_FULL', message, { retryable: true }))
+    }
+    return new Promise((resolve, reject) => this.#line(admission, resolve, reject))
+  }
+
+  /** Turns everyone at the gate away, and whoever comes later. */
+  close(reason: HeadgateError): void {
+    this.#closed = reason
+    for (let ticket = this.#gate.shift(); ticket; ticket = this.#gate.shift()) {
+      this.#drop(ticket)
+      ticket.reject(reason)
+    }
+  }
+
+  #line(admission: Admission, resolve: Ticket['resolve'], reject: Ticket['reject']): void {
+    const { signal, deadlineMs, flowKey, weight } = admission
+    let place: Place<Ticket> | undefined
+    const leave = (error: HeadgateError) => {
+      if (!place || !this.#gate.remove(place)) return
+      this.#drop(ticket)
+      reject(error)
+    }
+    const onAbort = signal ? () => leave(cancelledAtGate()) : undefined
+    const onDeadline = () =>
+      leave(
+        new HeadgateError('DEADLINE_EXCEEDED', `pool ${this.name}: the deadline passed before the queue had a place`, {
+          retryable: true,
+        }),
+      )
+    const timer =
+      deadlineMs === undefined ? undefined : this.clock.setTimeout(onDeadline, deadlineMs - this.clock.now())
+    const ticket: Ticket = { admission, resolve, reject, timer, onAbort }
+    place = this.#gate.add(flowKey, weight, 1, ticket)
+    if (onAbort) signal?.addEventListener('abort', onAbort, { once: true })
+  }
+
+  #fill(): void {
+    while (this.#gate.size > 0 && this.#queue.size < this.maxQueued) {
+      const ticket = this.#gate.shift()!
+      this.#drop(ticket)
+      ticket.resolve(this.#enter(ticket.admission))
+    }
+  }
+
+  #enter(admission: Admission): RunningRequest {
+    const { id, flowKey, weight } = admission
+    const running = admission.start()
+    running.onDoneWhileQueued = () => {
+      this.#jobs.remove(id)
+      this.#fill()
+    }
+    void this.#queue.add(running.admit, { id, flowKey, weight })
+    return running
+  }
+
+  #drop({ timer, onAbort, admission }: Ticket): void {
+    if (timer !== undefined) this.clock.clearTimeout(timer)
+    if (onAbort) admission.signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+function cancelledAtGate(): HeadgateError {
+  return new HeadgateError('CANCELLED', 'the request was cancelled while it waited for a place in the queue')
+}

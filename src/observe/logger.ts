@@ -1,0 +1,21 @@
+import { type Logger, pino } from 'pino'
+import type { GateEmitter } from '../events.js'
+
+export type { Logger }
+
+/** A logger on stderr: stdout belongs to a command's result. */
+export function createLogger(level = process.env.HEADGATE_LOG_LEVEL ?? 'info'): Logger {
+  return pino({ name: 'headgate', level }, pino.destination({ fd: 2, sync: true }))
+}
+
+/** Logs the gate's life: one line a request at info, transitions at debug. Events carry no prompt and no key. */
+export function logEvents(events: GateEmitter, logger: Logger): void {
+  events.on('transition', (event) => logger.debug(event, 'transition'))
+  events.on('attempt-failed', (event) => logger.warn(event, 'attempt failed'))
+  events.on('outcome', (event) => logger.info(event, 'request done'))
+  events.on('dispatcher', ({ cause, ...event }) => {
+    const loud = event.state === 'isolated' || event.type === 'fenced' || event.type === 'clock-distrusted'
+    const reason = cause instanceof Error ? cause.message : undefined
+    logger[loud ? 'warn' : 'debug']({ ...event, reason }, `dispatcher ${event.type}`)
+  })
+}

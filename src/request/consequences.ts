@@ -1,0 +1,33 @@
+import type { FailureClass, ProviderFailure } from '../providers/provider.js'
+
+/** What one failed attempt means for the whole fleet. */
+export interface Consequences {
+  /** Whether fewer calls may be in flight. */
+  readonly cut: boolean
+  /** How long the pool pauses, in ms; 0 for not at all. */
+  readonly coolDownMs: number
+}
+
+const NONE: Consequences = { cut: false, coolDownMs: 0 }
+/** A rate or overload 429 without a hint. */
+const DEFAULT_COOL_DOWN_MS = 1_000
+/** Nobody can mend an empty account within seconds; one probe each time the pause ends finds out when it was. */
+const ACCOUNT_PAUSE_MS = 300_000
+const MAX_COOL_DOWN_MS = 7 * 86_400_000
+
+const COOL_DOWN_MS: Partial<Record<FailureClass, number>> = {
+  RLR: DEFAULT_COOL_DOWN_MS,
+  RLT: DEFAULT_COOL_DOWN_MS,
+  OVL: DEFAULT_COOL_DOWN_MS,
+  QUOTA: ACCOUNT_PAUSE_MS,
+  BAL: ACCOUNT_PAUSE_MS,
+  RESTRICTED: ACCOUNT_PAUSE_MS,
+}
+
+/** A refusal for too many in flight only cuts the ceiling; one for the rate, load, quota or balance pauses the pool. */
+export function consequencesOf(failure: ProviderFailure): Consequences {
+  if (failure.class === 'CONC') return { cut: true, coolDownMs: 0 }
+  const defaultMs = COOL_DOWN_MS[failure.class]
+  if (defaultMs === undefined) return NONE
+  return { cut: false, coolDownMs: Math.min(MAX_COOL_DOWN_MS, failure.retryAfterMs ?? defaultMs) }
+}

@@ -1,0 +1,127 @@
+import type { RequestEvent, RequestOutput } from '../../machines/request-machine.js'
+import type { RequestState } from '../../machines/vocabulary.js'
+import type { TimerHandle } from '../clock.js'
+import type { PoolConfig } from '../config.js'
+import type { Dispatcher } from '../dispatch/dispatcher.js'
+import type { Grant, TokenRequest } from '../dispatch/grant.js'
+import { HeadgateError } from '../errors.js'
+import type { PoolPlan } from '../limits/plan.js'
+import type { Charge } from '../limits/store.js'
+import type { ProviderFailure, Usage } from '../providers/provider.js'
+import type { GateRequest, Outcome } from './request.js'
+import type { Work } from './work.js'
+
+/** What a request needs to know of its pool. */
+export interface PoolRuntime {
+  readonly config: PoolConfig
+  readonly plan: PoolPlan
+  readonly dispatcher: Dispatcher
+}
+
+export interface RequestSpec {
+  readonly id: string
+  readonly pool: PoolRuntime
+  readonly tenant: string
+  readonly flowKey: string
+  readonly weight: number
+  readonly charges: readonly Charge[]
+  readonly share: number
+  readonly estimatedTokens: number
+  readonly work: Work
+  readonly model: string
+  /** Local time at which the wait at the gate began. */
+  readonly arrivedMs: number
+  /** Local time; undefined for none. */
+  readonly deadlineMs: number | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** Everything about one request that does not belong in its machine: payloads, timers, grant, times. */
+export interface Entry {
+  readonly spec: RequestSpec
+  readonly inbox: RequestEvent[]
+  readonly msIn: Record<RequestState, number>
+  actor: GateRequest['actor']
+  state: RequestState
+  sinceMs: number
+  /** As the machine counts: calls started. */
+  attempt: number
+  event: string
+  processing: boolean
+  tokenRequest: TokenRequest | undefined
+  grant: Grant | undefined
+  call: AbortController | undefined
+  backoffTimer: TimerHandle | undefined
+  deadlineTimer: TimerHandle | undefined
+  failure: ProviderFailure | undefined
+  value: unknown
+  usage: Usage | undefined
+  /** Set by the queue: the request left it, whichever way. */
+  onEnd: () => void
+  resolve: (outcome: Outcome) => void
+}
+
+export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entry['resolve']): Entry {
+  return {
+    spec,
+    actor,
+    resolve,
+    inbox: [],
+    msIn: { queued: 0, 'waiting-for-token': 0, calling: 0, 'backing-off': 0, degraded: 0, done: 0 },
+    state: 'queued',
+    sinceMs: spec.arrivedMs,
+    attempt: 0,
+    event: 'CANCEL',
+    processing: false,
+    tokenRequest: undefined,
+    grant: undefined,
+    call: undefined,
+    backoffTimer: undefined,
+    deadlineTimer: undefined,
+    failure: undefined,
+    value: undefined,
+    usage: undefined,
+    onEnd: () => {},
+  }
+}
+
+/** The outcome of a request that is done. */
+export function outcomeOf(entry: Entry, output: RequestOutput | undefined): Outcome {
+  const { spec, msIn } = entry
+  const status = output?.status ?? 'failed'
+  const answered = status === 'completed' || status === 'degraded'
+  return {
+    status,
+    ...(answered && { value: entry.value }),
+    ...(status !== 'completed' && { error: errorOf(entry, output?.code) }),
+    ...(output?.degradeReason && { reason: output.degradeReason }),
+    ...(output?.via && { via: output.via }),
+    usage: { estimatedTokens: spec.estimatedTokens, ...entry.usage },
+    attempts: output?.attempts ?? entry.attempt,
+    queuedMs: msIn.queued,
+    waitedMs: msIn['waiting-for-token'],
+    calledMs: msIn.calling,
+    backedOffMs: msIn['backing-off'],
+  }
+}
+
+function errorOf(entry: Entry, code: HeadgateError['code'] | undefined): HeadgateError {
+  const { failure, spec } = entry
+  const { name } = spec.pool.config
+  if (code === 'CANCELLED') return new HeadgateError('CANCELLED', 'the request was cancelled')
+  const details = {
+    ...(failure?.status !== undefined && { status: failure.status }),
+    ...(failure?.providerCode !== undefined && { providerCode: failure.providerCode }),
+    ...(failure?.retryAfterMs !== undefined && { retryAfterMs: failure.retryAfterMs }),
+    cause: failure?.cause ?? failure?.body,
+  }
+  if (code === 'DEADLINE_EXCEEDED') {
+    const last = failure ? `; the last attempt failed: ${failure.message}` : ''
+    return new HeadgateError(code, `pool ${name}: the deadline passed${last}`, { ...details, retryable: true })
+  }
+  const message = failure?.message ?? 'the request failed'
+  return new HeadgateError(code ?? failure?.code ?? 'PROVIDER_ERROR', message, {
+    ...details,
+    retryable: failure?.retryable ?? false,
+  })
+}

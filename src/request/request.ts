@@ -1,0 +1,37 @@
+import type { ActorRefFrom } from 'xstate'
+import type { DegradeReason, requestMachine } from '../../machines/request-machine.js'
+import type { DegradedVia, OutcomeStatus, RequestState } from '../../machines/vocabulary.js'
+import type { HeadgateError } from '../errors.js'
+import type { Usage } from '../providers/provider.js'
+
+/** How a request ended. Times add up to its whole life, the wait at the gate included in `queuedMs`. */
+export interface Outcome<T = unknown> {
+  readonly status: OutcomeStatus
+  /** The provider's response (`completed`), or what stands in for it (`degraded`). */
+  readonly value?: T
+  /** What ended it; there is one unless it completed. */
+  readonly error?: HeadgateError
+  /** Why it was degraded: attempts or deadline ran out, or the provider refused for good. */
+  readonly reason?: DegradeReason
+  /** Where a degraded answer came from. */
+  readonly via?: DegradedVia
+  /** LLM tokens: estimated before, and as the provider counted them. */
+  readonly usage: { readonly estimatedTokens: number } & Partial<Usage>
+  readonly attempts: number
+  readonly queuedMs: number
+  readonly waitedMs: number
+  readonly calledMs: number
+  readonly backedOffMs: number
+}
+
+/** A request that holds, or held, a place in its pool's queue. */
+export interface GateRequest<T = unknown> {
+  readonly id: string
+  readonly state: RequestState
+  /** The request's own XState actor: `subscribe`, `on`, `getSnapshot`. */
+  readonly actor: ActorRefFrom<typeof requestMachine>
+  /** Never rejects. */
+  readonly outcome: Promise<Outcome<T>>
+  /** Ends the request at once, wherever it is. */
+  cancel(): void
+}

@@ -1,0 +1,336 @@
+import { createActor, type InspectionEvent } from 'xstate'
+import { type RequestContext, type RequestEvent, requestMachine } from '../../machines/request-machine.js'
+import type { RequestState } from '../../machines/vocabulary.js'
+import type { Clock } from '../clock.js'
+import type { Grant, TokenRequest } from '../dispatch/grant.js'
+import type { GateEmitter } from '../events.js'
+import { degradedCompletion } from './degraded-completion.js'
+import { type Entry, newEntry, outcomeOf, type RequestSpec } from './entry.js'
+import type { GateRequest, Outcome } from './request.js'
+import { backoffMs } from './retry.js'
+import { grantEndOf } from './settlement.js'
+import type { CallEnd } from './work.js'
+
+export interface RunnerOptions {
+  readonly clock: Clock
+  readonly events: GateEmitter
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  /** XState's inspection observer, for whoever watches the machines. */
+  readonly inspect?: ((event: InspectionEvent) => void) | undefined
+}
+
+/** A request with the handles its queue needs. */
+export interface RunningRequest {
+  readonly request: GateRequest
+  /** Lets the request go on to the dispatcher; resolves when it is done. */
+  readonly admit: () => Promise<void>
+  /** Called when the request is done while it was still queued. */
+  onDoneWhileQueued: () => void
+}
+
+/**
+ * Runs requests: one root actor each (a parent would cost more with every live child), all on one machine whose effects
+ * are provided here, once. The registry finds a request's payload by the id in its machine's context.
+ */
+export class RequestRunner {
+  readonly #options: RunnerOptions
+  readonly #entries = new Map<string, Entry>()
+  readonly #machine: typeof requestMachine
+  readonly #idle: (() => void)[] = []
+
+  constructor(options: RunnerOptions) {
+    this.#options = options
+    const effect = (run: (entry: Entry) => void) => ({ context }: { context: RequestContext }) => {
+      const entry = this.#entries.get(context.requestId)
+      if (!entry) return
+      entry.attempt = context.attempt
+      run(entry)
+    }
+    this.#machine = requestMachine.provide({
+      actions: {
+        requestToken: effect((entry) => this.#requestToken(entry)),
+        withdrawToken: effect((entry) => this.#withdrawToken(entry)),
+        startCall: effect((entry) => void this.#startCall(entry)),
+        abortCall: effect((entry) => this.#abortCall(entry)),
+        startBackoff: effect((entry) => this.#startBackoff(entry)),
+        stopBackoff: effect((entry) => this.#options.clock.clearTimeout(entry.backoffTimer)),
+        startDegrading: effect((entry) => this.#degrade(entry)),
+        stopDegrading: () => {},
+      },
+    })
+  }
+
+  /** Requests not done yet. */
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Requests by pool and state. */
+  count(): Map<string, Map<RequestState, number>> {
+    const pools = new Map<string, Map<RequestState, number>>()
+    for (const { spec, state } of this.#entries.values()) {
+      const states = pools.get(spec.pool.config.name) ?? new Map<RequestState, number>()
+      pools.set(spec.pool.config.name, states.set(state, (states.get(state) ?? 0) + 1))
+    }
+    return pools
+  }
+
+  /** Starts a request in `queued`. */
+  start(spec: RequestSpec): RunningRequest {
+    const { clock, inspect } = this.#options
+    const input = {
+      requestId: spec.id,
+      pool: spec.pool.config.name,
+      tenant: spec.tenant,
+      maxAttempts: spec.pool.config.retry.maxAttempts,
+    }
+    const actor = createActor(this.#machine, { input, clock, ...(inspect && { inspect }) })
+    let resolve: (outcome: Outcome) => void = () => {}
+    const outcome = new Promise<Outcome>((settle) => {
+      resolve = settle
+    })
+    const entry = newEntry(spec, actor, resolve)
+    this.#entries.set(spec.id, entry)
+    this.#emitTransition(entry, null, 'xstate.init', 0)
+    actor.subscribe({
+      next: ({ value, context }) => this.#follow(entry, value, context),
+      error: (error) => this.#crash(entry, error),
+    })
+    actor.start()
+    const cancel = () => this.#send(entry, { type: 'CANCEL' })
+    spec.signal?.addEventListener('abort', cancel, { once: true })
+    if (spec.deadlineMs !== undefined) {
+      const leftMs = spec.deadlineMs - clock.now()
+      entry.deadlineTimer = clock.setTimeout(() => this.#send(entry, { type: 'DEADLINE' }), leftMs)
+    }
+    const running: RunningRequest = {
+      request: {
+        id: spec.id,
+        actor,
+        outcome,
+        cancel,
+        get state() {
+          return actor.getSnapshot().value
+        },
+      },
+      admit: () => {
+        const ended = new Promise<void>((done) => {
+          entry.onEnd = done
+        })
+        this.#send(entry, { type: 'ADMITTED' })
+        return ended
+      },
+      onDoneWhileQueued: () => {},
+    }
+    entry.onEnd = () => running.onDoneWhileQueued()
+    void outcome.then(() => spec.signal?.removeEventListener('abort', cancel))
+    return running
+  }
+
+  /** Resolves when every request is done. */
+  async idle(): Promise<void> {
+    while (this.#entries.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  /** Cancels every request. */
+  cancelAll(): void {
+    for (const entry of [...this.#entries.values()]) this.#send(entry, { type: 'CANCEL' })
+  }
+
+  /** One event at a time: what an effect sends waits until the event that caused it is through. */
+  #send(entry: Entry, event: RequestEvent): void {
+    entry.inbox.push(event)
+    if (entry.processing) return
+    entry.processing = true
+    for (let next = entry.inbox.shift(); next; next = entry.inbox.shift()) {
+      entry.event = next.type
+      entry.actor.send(next)
+    }
+    // Events sent to the actor from outside can only be a cancellation.
+    entry.event = 'CANCEL'
+    entry.processing = false
+  }
+
+  #follow(entry: Entry, to: RequestState, context: RequestContext): void {
+    const from = entry.state
+    if (to === from) return
+    const nowMs = this.#options.clock.now()
+    entry.msIn[from] += nowMs - entry.sinceMs
+    entry.sinceMs = nowMs
+    entry.state = to
+    this.#emitTransition(entry, from, entry.event, context.attempt)
+    if (to === 'done') this.#finish(entry)
+  }
+
+  #emitTransition(entry: Entry, from: RequestState | null, event: string, attempt: number): void {
+    const { id, pool, tenant } = entry.spec
+    this.#options.events.emitSafely('transition', {
+      requestId: id,
+      pool: pool.config.name,
+      tenant,
+      from,
+      to: entry.state,
+      event,
+      attempt,
+      atMs: this.#options.clock.wallMs(),
+    })
+  }
+
+  #requestToken(entry: Entry): void {
+    const { spec } = entry
+    const tokenRequest: TokenRequest = {
+      pool: spec.pool.plan.index,
+      flowKey: spec.flowKey,
+      weight: spec.weight,
+      share: spec.share,
+      charges: spec.charges,
+      sinceMs: this.#options.clock.now(),
+      callTimeoutMs: spec.pool.config.callTimeoutMs,
+      onGrant: (grant) => {
+        entry.tokenRequest = undefined
+        entry.grant = grant
+        this.#send(entry, { type: 'TOKEN_GRANTED' })
+      },
+      onRefused: (limitId, max) => {
+        entry.tokenRequest = undefined
+        const message = `the request costs more than ${limitId} allows: at most ${max}`
+        entry.failure = { class: 'BAD', code: 'BAD_REQUEST', retryable: false, mendable: false, message }
+        this.#send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
+      },
+    }
+    entry.tokenRequest = tokenRequest
+    spec.pool.dispatcher.request(tokenRequest)
+  }
+
+  #withdrawToken(entry: Entry): void {
+    if (entry.tokenRequest) entry.spec.pool.dispatcher.withdraw(entry.tokenRequest)
+    entry.tokenRequest = undefined
+  }
+
+  async #startCall(entry: Entry): Promise<void> {
+    const { grant, spec } = entry
+    if (!grant) throw new Error('calling was entered without a grant')
+    const { dispatcher, config } = spec.pool
+    const call = new AbortController()
+    entry.call = call
+    const deadlineMs = spec.deadlineMs ?? Number.POSITIVE_INFINITY
+    const end = await spec.work
+      .call({
+        requestId: spec.id,
+        attempt: entry.attempt,
+        timeoutMs: Math.max(1, Math.min(config.callTimeoutMs, deadlineMs - this.#options.clock.now())),
+        signal: call.signal,
+        maySend: () => dispatcher.maySend(grant),
+      })
+      .catch(
+        (error: unknown): CallEnd => ({
+          type: 'failed',
+          failure: { class: 'UNKNOWN', code: 'PROVIDER_ERROR', retryable: false, mendable: true, message: String(error) },
+          sent: 'cut',
+        }),
+      )
+    this.#settle(spec, grant, end)
+    // The request may have left `calling` meanwhile: then this end is nobody's news.
+    if (entry.call !== call) return
+    entry.call = undefined
+    entry.grant = undefined
+    this.#report(entry, end)
+  }
+
+  #report(entry: Entry, end: CallEnd): void {
+    if (end.type === 'unsent') this.#send(entry, { type: 'TOKEN_VOID' })
+    else if (end.type === 'completed') {
+      entry.value = end.value
+      entry.usage = end.usage
+      this.#send(entry, { type: 'CALL_COMPLETED' })
+    } else {
+      entry.failure = end.failure
+      this.#options.events.emitSafely('attempt-failed', {
+        requestId: entry.spec.id,
+        pool: entry.spec.pool.config.name,
+        attempt: entry.attempt,
+        code: end.failure.code,
+        status: end.failure.status,
+        providerCode: end.failure.providerCode,
+        message: end.failure.message,
+      })
+      this.#send(entry, { type: 'CALL_FAILED', failure: end.failure })
+    }
+  }
+
+  #abortCall(entry: Entry): void {
+    entry.call?.abort()
+    entry.call = undefined
+    entry.grant = undefined
+  }
+
+  /** Ends the grant: at once after a whole answer, `guardMs` after the socket closed when the call was cut. */
+  #settle(spec: RequestSpec, grant: Grant, end: CallEnd): void {
+    const { dispatcher, config } = spec.pool
+    const grantEnd = grantEndOf(spec, end)
+    const settle = () => dispatcher.settle(grant, grantEnd)
+    if (end.type !== 'failed' || end.sent !== 'cut') settle()
+    else void (end.over ?? Promise.resolve()).then(() => this.#options.clock.setTimeout(settle, config.guardMs))
+  }
+
+  #startBackoff(entry: Entry): void {
+    const { clock, random } = this.#options
+    const { spec, failure } = entry
+    const delayMs = backoffMs(entry.attempt, failure, spec.pool.config.retry, random())
+    // A wait that ends after the deadline helps nobody.
+    const overdue = spec.deadlineMs !== undefined && clock.now() + delayMs >= spec.deadlineMs
+    if (overdue) this.#send(entry, { type: 'DEADLINE' })
+    else entry.backoffTimer = clock.setTimeout(() => this.#send(entry, { type: 'BACKOFF_ELAPSED' }), delayMs)
+  }
+
+  #degrade(entry: Entry): void {
+    const { spec } = entry
+    const message = spec.pool.config.degradedMessage
+    if (message === undefined || !spec.work.answersInWords) {
+      this.#send(entry, { type: 'DEGRADE_EXHAUSTED' })
+      return
+    }
+    entry.value = degradedCompletion(spec.id, spec.model, message, this.#options.clock.wallMs())
+    this.#send(entry, { type: 'DEGRADE_SERVED', via: 'message' })
+  }
+
+  #finish(entry: Entry): void {
+    const { spec, actor } = entry
+    this.#options.clock.clearTimeout(entry.deadlineTimer)
+    this.#entries.delete(spec.id)
+    if (this.#entries.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    const outcome = outcomeOf(entry, actor.getSnapshot().output)
+    entry.onEnd()
+    entry.resolve(outcome)
+    const { status, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
+    this.#options.events.emitSafely('outcome', {
+      requestId: spec.id,
+      pool: spec.pool.config.name,
+      tenant: spec.tenant,
+      status,
+      attempts,
+      queuedMs,
+      waitedMs,
+      calledMs,
+      backedOffMs,
+    })
+  }
+
+  /** An effect threw: a defect, but the request still ends, and nothing it held is kept. */
+  #crash(entry: Entry, error: unknown): void {
+    if (!this.#entries.has(entry.spec.id)) return
+    entry.failure = {
+      class: 'UNKNOWN',
+      code: 'PROVIDER_ERROR',
+      retryable: false,
+      mendable: false,
+      message: `internal error: ${String(error)}`,
+      cause: error,
+    }
+    this.#withdrawToken(entry)
+    if (entry.grant && !entry.call) entry.spec.pool.dispatcher.settle(entry.grant, { unsent: true })
+    this.#abortCall(entry)
+    this.#finish(entry)
+  }
+}

@@ -1,0 +1,148 @@
+import type { Clock } from '../clock.js'
+import type { HttpCaller } from '../providers/http-caller.js'
+import {
+  failureOf,
+  type Provider,
+  type ProviderFailure,
+  type ProviderResponse,
+  type Usage,
+} from '../providers/provider.js'
+
+export interface CallContext {
+  readonly requestId: string
+  readonly attempt: number
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+  /** Asked immediately before anything is sent. */
+  readonly maySend: () => boolean
+}
+
+/** How one call ended. */
+export type CallEnd =
+  | { readonly type: 'completed'; readonly value: unknown; readonly usage: Usage | undefined; readonly status: number }
+  /** The permission was void: nothing was sent. */
+  | { readonly type: 'unsent' }
+  | {
+      readonly type: 'failed'
+      readonly failure: ProviderFailure
+      /** `nothing`: certainly not sent; `whole`: the provider answered; `cut`: it may still be at work. */
+      readonly sent: 'nothing' | 'whole' | 'cut'
+      /** Resolves when the call is over on this side; left out when it is. */
+      readonly over?: Promise<void>
+    }
+
+/** What a request does once it may: exactly one call per grant. */
+export interface Work {
+  /** Whether a degraded message can stand in for the answer. */
+  readonly answersInWords: boolean
+  call(context: CallContext): Promise<CallEnd>
+}
+
+export interface ChatTarget {
+  readonly provider: Provider
+  readonly baseURL: string
+  readonly apiKey: string | undefined
+}
+
+/** A chat completion over HTTP. The body is serialized once, whatever the number of attempts. */
+export function chatWork(caller: HttpCaller, target: ChatTarget, body: Readonly<Record<string, unknown>>): Work {
+  const { provider, baseURL, apiKey } = target
+  const url = baseURL.replace(/\/+$/, '') + provider.chatPath
+  const text = JSON.stringify(body)
+  return {
+    answersInWords: true,
+    async call({ requestId, timeoutMs, signal, maySend }) {
+      const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
+      const headers = { ...auth, 'x-headgate-request-id': requestId }
+      const result = await caller.call({ url, headers, body: text, timeoutMs, signal, maySend })
+      if (result.type === 'unsent') return result
+      if (result.type === 'failed') return { ...result, sent: result.sent ? 'cut' : 'nothing' }
+      return judge(provider, result.response)
+    },
+  }
+}
+
+function judge(provider: Provider, response: ProviderResponse): CallEnd {
+  const failure = provider.classify(response)
+  if (failure) return { type: 'failed', failure, sent: 'whole' }
+  return { type: 'completed', value: response.body, usage: provider.usage(response.body), status: response.status }
+}
+
+/** What `gate.run` hands to the function it governs. */
+export interface RunContext {
+  readonly signal: AbortSignal
+  /** From 1. */
+  readonly attempt: number
+}
+
+/** Any asynchronous function. What it throws is classified by its HTTP status and provider code. */
+export function functionWork(provider: Provider, clock: Clock, fn: (context: RunContext) => Promise<unknown>): Work {
+  return {
+    answersInWords: false,
+    call({ attempt, signal, timeoutMs, maySend }) {
+      if (!maySend()) return Promise.resolve({ type: 'unsent' })
+      return new Promise((resolve) => {
+        const controller = new AbortController()
+        let release = () => {}
+        // A function that ignores its signal keeps the slot until it ends, or until its time is up.
+        const over = new Promise<void>((done) => {
+          release = done
+        })
+        const stop = (failure: ProviderFailure) => {
+          resolve({ type: 'failed', failure, sent: 'cut', over })
+          controller.abort()
+        }
+        const onAbort = () => stop(CANCELLED)
+        const timer = clock.setTimeout(() => {
+          stop(failureOf('TMO', `the function did not settle within ${timeoutMs} ms`))
+          release()
+        }, timeoutMs)
+        const settle = (end: CallEnd) => {
+          clock.clearTimeout(timer)
+          signal.removeEventListener('abort', onAbort)
+          release()
+          resolve(end)
+        }
+        signal.addEventListener('abort', onAbort, { once: true })
+        invoke(fn, { signal: controller.signal, attempt }).then(
+          (value) => settle({ type: 'completed', value, usage: undefined, status: 200 }),
+          (error) => settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
+        )
+      })
+    },
+  }
+}
+
+/** Calls now, not a microtask later: the permission was checked immediately before. */
+async function invoke(fn: (context: RunContext) => Promise<unknown>, context: RunContext): Promise<unknown> {
+  return fn(context)
+}
+
+const CANCELLED: ProviderFailure = {
+  class: 'UNKNOWN',
+  code: 'CANCELLED',
+  retryable: false,
+  mendable: false,
+  message: 'the call was cancelled',
+}
+
+/** SDK errors carry `status`, and the body's `code` or `error`; anything else is the caller's own and is not retried. */
+function classifyThrown(provider: Provider, error: unknown): ProviderFailure {
+  const { status, code, error: body, headers, message } = Object(error) as Record<string, unknown>
+  const text = typeof message === 'string' ? message : String(error)
+  if (typeof status === 'number' && status >= 400) {
+    const wire = body !== undefined && body !== null ? { error: body } : { error: { code, message: text } }
+    const failure = provider.classify({ status, headers: plainHeaders(headers), body: wire })
+    if (failure) return { ...failure, cause: error }
+  }
+  return { ...failureOf('UNKNOWN', text), mendable: false, cause: error }
+}
+
+function plainHeaders(headers: unknown): Record<string, string> {
+  if (headers instanceof Headers) return Object.fromEntries(headers)
+  const plain: Record<string, string> = {}
+  for (const [name, value] of Object.entries(Object(headers))) {
+    if (typeof value === 'string') plain[name.toLowerCase()] = value
+  }
+  return plain
+}
