@@ -173,7 +173,8 @@ export class Member {
     const held = this.held.get(grant)!
     const isSlot = (index: number) => this.spec.limits[index]!.windowMs === 0
     const adjustments = held.charges.flatMap(([index, cost], i) => {
-      const by = refund ? -cost : delta
+      // Nobody can use less than nothing.
+      const by = refund ? -cost : Math.max(-cost, delta)
       return isSlot(index) || by === 0 ? [] : [[index, held.buckets[i]!, by] as const]
     })
     const settlement = {
