@@ -265,13 +265,13 @@ export class Headgate {
     const { clock, runner, config } = this.#parts
     const { runtime, intake } = this.#parts.pools.get(input.pool)!
     const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
+    const arrivedMs = clock.now()
+    const deadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
     const tooLarge = runtime.plan.tooLarge({ tokens: estimatedTokens }, tenant)
     if (tooLarge) {
       const { id, max, cost } = tooLarge
       throw new HeadgateError('BAD_REQUEST', `the request costs ${cost} of ${id}, which allows at most ${max}`)
     }
-    const arrivedMs = clock.now()
-    const deadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
     const id = randomUUID()
     const charges = runtime.plan.charge({ tokens: estimatedTokens }, tenant)
     const flowKey = `${input.pool}|${tenant}|${priority}`

@@ -35,7 +35,8 @@ export function createHeadgate(options: GateOptions): Headgate {
       pools.set(pool.name, { runtime, intake })
     }
   }
-  const inspect = typeof config.inspect === 'function' ? (config.inspect as (event: InspectionEvent) => void) : undefined
+  const inspect =
+    typeof config.inspect === 'function' ? (config.inspect as (event: InspectionEvent) => void) : undefined
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect })
   const caller = new HttpCaller({ clock })
   return new Headgate({ config, clock, events, pools, dispatchers, runner, caller, connection })

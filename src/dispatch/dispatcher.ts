@@ -51,7 +51,6 @@ export class Dispatcher {
   readonly #places = new Map<TokenRequest, Place<TokenRequest>>()
   /** Flows whose first waiter was refused at the last look: more of them need not be shown, nor make us ask. */
   readonly #blockedFlows = new Set<string>()
-  readonly #coolDownsUntilMs = new Map<number, number>()
   readonly #retryAlarm: Alarm
   readonly #leaseAlarm: Alarm
   readonly #reconnectAlarm: Alarm
@@ -145,13 +144,11 @@ export class Dispatcher {
 
   /**
    * The last look before the socket write: true, once, if the grant is good now; then it counts as sent.
-   * Not after `sendBy` by the latest reading of the store's clock, not in a cool-down this process knows.
+   * Not after `sendBy` by the latest reading of the store's clock. A grant recalled by a cool-down is void already.
    */
   maySend(grant: Grant): boolean {
     if (grant.state !== 'unsent') return false
-    const nowMs = this.#options.clock.now()
-    const coolingDown = (this.#coolDownsUntilMs.get(grant.pool) ?? 0) > nowMs
-    if (coolingDown || this.#sync.latest(nowMs) > grant.sendByMs) {
+    if (this.#sync.latest(this.#options.clock.now()) > grant.sendByMs) {
       grant.state = 'void'
       return false
     }
@@ -161,12 +158,8 @@ export class Dispatcher {
 
   /** Ends a grant, exactly once; a further call has no effect. */
   settle(grant: Grant, end: GrantEnd): void {
-    const nowMs = this.#options.clock.now()
-    if (end.coolDownMs) {
-      const untilMs = Math.max(this.#coolDownsUntilMs.get(grant.pool) ?? 0, nowMs + end.coolDownMs)
-      this.#coolDownsUntilMs.set(grant.pool, untilMs)
-    }
-    const storeUntilMs = end.coolDownMs ? Math.ceil(this.#sync.latest(nowMs) + end.coolDownMs) : 0
+    const storeUntilMs = end.coolDownMs ? Math.ceil(this.#sync.latest(this.#options.clock.now()) + end.coolDownMs) : 0
+    if (storeUntilMs > 0) this.#session.recall(grant.pool)
     if (this.#session.end(grant, end, storeUntilMs)) this.#ask()
   }
 
@@ -315,7 +308,8 @@ export class Dispatcher {
       batch.waiters.delete(number)
       const grant = this.#session.grant(place.item, number, buckets, reply.nowMs)
       this.#granted++
-      if (!trusted) grant.state = 'void'
+      // The reply may be older than a cool-down that this process has yet to report.
+      if (!trusted || this.#session.owesCoolDown(grant.pool)) grant.state = 'void'
       if (!this.#places.delete(place.item)) this.settle(grant, { unsent: true })
       else {
         this.#waiting.take(place)

@@ -84,7 +84,11 @@ export class FairQueue<T> {
 
   /** The next items in fair order, left in place: at most `max`, and of each flow at most `perFlow(key)`. */
   peek(max: number, perFlow: (key: string) => number): Place<T>[] {
-    const cursors = [...this.#flows.values()].map((flow) => ({ place: flow.first, tag: flow.start, left: perFlow(flow.key) }))
+    const cursors = [...this.#flows.values()].map((flow) => ({
+      place: flow.first,
+      tag: flow.start,
+      left: perFlow(flow.key),
+    }))
     const places: Place<T>[] = []
     while (places.length < max) {
       let best: (typeof cursors)[number] | undefined

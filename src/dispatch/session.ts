@@ -1,4 +1,4 @@
-import type { GroupSpec, Adjustment, Exchange, ExchangeReply, Settlement } from '../limits/store.js'
+import type { Adjustment, Exchange, ExchangeReply, GroupSpec, Settlement } from '../limits/store.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Place } from './fair-queue.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
@@ -140,6 +140,16 @@ export class Session {
       pool: grant.pool,
     })
     return true
+  }
+
+  /** Takes back what was not sent yet of a pool's grants; their holders return them. */
+  recall(pool: number): void {
+    for (const grant of this.open.values()) if (grant.pool === pool && grant.state === 'unsent') grant.state = 'void'
+  }
+
+  /** Whether a cool-down of the pool is not yet reported. */
+  owesCoolDown(pool: number): boolean {
+    return this.ended.some((settlement) => settlement.pool === pool && settlement.coolDownMs > 0)
   }
 
   /** The store forgot what it was charged: there is nothing left to give back, only debts to report. */

@@ -37,7 +37,8 @@ const NAME = /^[\w.:/@-]{1,100}$/
 
 /** The input's common part, checked. */
 export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>): void {
-  if (!pools.has(input.pool)) throw bad('pool', `one of ${[...pools.keys()].join(', ') || 'none configured'}`, input.pool)
+  if (!pools.has(input.pool))
+    throw bad('pool', `one of ${[...pools.keys()].join(', ') || 'none configured'}`, input.pool)
   const { tenant, priority, estimatedTokens, signal } = input
   if (tenant !== undefined && !(typeof tenant === 'string' && NAME.test(tenant))) {
     throw bad('tenant', 'up to 100 letters, digits or . : / @ _ -', tenant)

@@ -1,9 +1,9 @@
-import PQueue from 'p-queue'
+import PQueue, { type QueueAddOptions } from 'p-queue'
 import type { Clock, TimerHandle } from '../clock.js'
 import { FairQueue, type Place } from '../dispatch/fair-queue.js'
 import { HeadgateError } from '../errors.js'
 import type { RunningRequest } from '../request/runner.js'
-import { JobQueue } from './job-queue.js'
+import { type JobOptions, JobQueue } from './job-queue.js'
 
 /** Producers that may wait for a place; beyond it they are turned away, because memory ends too. */
 const MAX_AT_GATE = 1_000_000
@@ -36,7 +36,7 @@ interface Ticket {
  */
 export class Intake {
   readonly #jobs: JobQueue
-  readonly #queue: PQueue<typeof JobQueue>
+  readonly #queue: PQueue<JobQueue, JobOptions & QueueAddOptions>
   readonly #gate = new FairQueue<Ticket>()
   #closed: HeadgateError | undefined
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js'
-import { cutCeiling, effectiveLimit, growCeiling, type Ceiling } from './ceiling.js'
+import { type Ceiling, cutCeiling, effectiveLimit, growCeiling } from './ceiling.js'
 import {
   CLAIM_MS,
   type ControlChange,

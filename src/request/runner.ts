@@ -41,12 +41,14 @@ export class RequestRunner {
 
   constructor(options: RunnerOptions) {
     this.#options = options
-    const effect = (run: (entry: Entry) => void) => ({ context }: { context: RequestContext }) => {
-      const entry = this.#entries.get(context.requestId)
-      if (!entry) return
-      entry.attempt = context.attempt
-      run(entry)
-    }
+    const effect =
+      (run: (entry: Entry) => void) =>
+      ({ context }: { context: RequestContext }) => {
+        const entry = this.#entries.get(context.requestId)
+        if (!entry) return
+        entry.attempt = context.attempt
+        run(entry)
+      }
     this.#machine = requestMachine.provide({
       actions: {
         requestToken: effect((entry) => this.#requestToken(entry)),
@@ -226,7 +228,13 @@ export class RequestRunner {
       .catch(
         (error: unknown): CallEnd => ({
           type: 'failed',
-          failure: { class: 'UNKNOWN', code: 'PROVIDER_ERROR', retryable: false, mendable: true, message: String(error) },
+          failure: {
+            class: 'UNKNOWN',
+            code: 'PROVIDER_ERROR',
+            retryable: false,
+            mendable: true,
+            message: String(error),
+          },
           sent: 'cut',
         }),
       )

@@ -18,5 +18,7 @@ export function grantEndOf(spec: RequestSpec, end: CallEnd): GrantEnd {
   // Where the provider itself gives nothing back, an over-estimate stays spent.
   if (delta === 0 || (delta < 0 && !spec.pool.config.provider.refundsEstimate)) return {}
   const { dims } = spec.pool.plan
-  return { deltas: new Map(spec.charges.filter(([index]) => dims[index] === 'tokens').map(([index]) => [index, delta])) }
+  return {
+    deltas: new Map(spec.charges.filter(([index]) => dims[index] === 'tokens').map(([index]) => [index, delta])),
+  }
 }

@@ -41,7 +41,7 @@ export interface Work {
 export interface ChatTarget {
   readonly provider: Provider
   readonly baseURL: string
-  readonly apiKey: string | undefined
+  readonly apiKey?: string | undefined
 }
 
 /** A chat completion over HTTP. The body is serialized once, whatever the number of attempts. */

@@ -196,7 +196,11 @@ describe.each([memoryKind(), redisKind()])('store contract: $name', (kind) => {
     const wakes = (id: string) => new Promise<void>((resolve) => listenFor(id, resolve))
     const listenFor = (id: string, resolve: () => void) => {
       const target = { a, b, c }[id]!
-      target.store.listen({ wake: () => (woken.push(id), resolve()), up() {}, down() {} })
+      const wake = () => {
+        woken.push(id)
+        resolve()
+      }
+      target.store.listen({ wake, up() {}, down() {} })
     }
     const first = wakes('b')
     const second = wakes('c')

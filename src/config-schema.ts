@@ -1,0 +1,178 @@
+import * as z from 'zod'
+import type { GateLogger, GateOptions } from './config.js'
+import { durationMsOf, type Rate, rateOf } from './durations.js'
+import { PROVIDER_NAMES, type Provider, providerByName } from './providers/index.js'
+
+const DEFAULT_NAMESPACE = 'headgate'
+const DEFAULT_GUARD_MS = 150
+const DEFAULT_TIMEOUT_MS = 600_000
+const DEFAULT_RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
+const MAX_WEIGHT = 1_000_000
+
+/** Names go into store keys and ids, where `|`, braces and spaces would have a meaning. */
+const NAME = /^[A-Za-z0-9._:/-]{1,100}$/
+const PRINTABLE_ASCII = /^[\x21-\x7e]+$/
+
+/** An `error` says what was expected: the message is built around it. */
+const name = z.string().regex(NAME)
+const flag = z.boolean({ error: 'true or false' })
+const text = z.string({ error: 'a non-empty string' }).min(1, { error: 'a non-empty string' })
+const count = z.int({ error: 'a whole number ≥ 1' }).min(1, { error: 'a whole number ≥ 1' })
+const duration = (leastMs: 0 | 1) =>
+  readAs(`ms or a duration such as '30s', ≥ ${leastMs} ms`, (value) => {
+    const valueMs = durationMsOf(value)
+    return valueMs !== undefined && valueMs >= leastMs ? valueMs : undefined
+  })
+
+/** What `read` makes of a value; undefined is a problem. */
+function readAs<T>(expected: string, read: (value: unknown) => T | undefined) {
+  return z.unknown().transform((value, context): T => {
+    const result = read(value)
+    if (result !== undefined) return result
+    context.addIssue({ code: 'custom', message: expected })
+    return z.NEVER
+  })
+}
+
+/** A list without repetitions. */
+function listOf(expected: string, least = 0) {
+  const error = `an array of ${expected}, each once`
+  return z
+    .array(text, { error })
+    .min(least, { error })
+    .refine((items) => new Set(items).size === items.length, { error })
+}
+
+const RATES = "{ limit, per }, a string such as '50/1m', or an array of these"
+const rate = z.union(
+  [
+    z.strictObject({ limit: count, per: duration(1) }).transform(({ limit, per }): Rate => ({ limit, windowMs: per })),
+    readAs(RATES, (value) => (typeof value === 'string' ? rateOf(value) : undefined)),
+  ],
+  { error: RATES },
+)
+const rates = z
+  .union([rate.transform((one) => [one]), z.array(rate)], { error: RATES })
+  .refine((all) => new Set(all.map(({ windowMs }) => windowMs)).size === all.length, {
+    error: 'windows that differ',
+  })
+  .default([])
+const dimensions = { requests: rates, tokens: rates, concurrency: count.optional() }
+const LIMITS = 'an object with requests, tokens or concurrency'
+const someLimits = z
+  .strictObject(dimensions, { error: LIMITS })
+  .refine((limits) => limits.requests.length + limits.tokens.length > 0 || limits.concurrency !== undefined, {
+    error: LIMITS,
+  })
+const queue = z.strictObject(
+  { maxQueued: count.optional(), maxActive: count.optional() },
+  { error: 'an object with maxQueued or maxActive' },
+)
+const retry = z.strictObject(
+  {
+    maxAttempts: count.default(DEFAULT_RETRY.maxAttempts),
+    baseMs: duration(0).default(DEFAULT_RETRY.baseMs),
+    capMs: duration(0).default(DEFAULT_RETRY.capMs),
+  },
+  { error: 'an object with maxAttempts, baseMs or capMs' },
+)
+const pool = z
+  .strictObject(
+    {
+      provider: readAs(`one of ${PROVIDER_NAMES.join(', ')}, or a Provider object`, providerOf),
+      apiKey: z
+        .string({ error: 'a string' })
+        .regex(PRINTABLE_ASCII, { error: 'printable ASCII without spaces' })
+        .optional(),
+      baseURL: readAs('an http or https URL without a query', (value) =>
+        isBaseURL(value) ? value : undefined,
+      ).optional(),
+      models: listOf('model names', 1).optional(),
+      limits: z
+        .strictObject(
+          { ...dimensions, also: listOf('names of limitSets').default([]) },
+          { error: `${LIMITS}, or also` },
+        )
+        .default({ requests: [], tokens: [], also: [] }),
+      adaptive: flag.optional(),
+      guardMs: duration(0).default(DEFAULT_GUARD_MS),
+      holdUntilCallDeadline: flag.default(false),
+      timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
+      retry: retry.default(DEFAULT_RETRY),
+      fallback: listOf('names of pools').default([]),
+      degradedMessage: text.optional(),
+      queue: queue.optional(),
+    },
+    { error: 'an object that describes a pool' },
+  )
+  .refine(({ provider, baseURL }) => (baseURL ?? provider.baseURL) !== undefined, {
+    path: ['baseURL'],
+    error: 'an http or https URL, because the provider has none of its own',
+  })
+const tenant = z.strictObject(
+  {
+    weight: z
+      .number({ error: 'a number > 0' })
+      .positive({ error: 'a number > 0' })
+      .max(MAX_WEIGHT, { error: `a number ≤ ${MAX_WEIGHT}` })
+      .default(1),
+    limits: someLimits.optional(),
+  },
+  { error: 'an object with weight or limits' },
+)
+const REDIS = 'a URL redis://[:password@]host:port/db, ioredis options or a client'
+export const gateSchema = z.strictObject(
+  {
+    redis: readAs(REDIS, (value) => (isRedis(value) ? value : undefined)).optional(),
+    namespace: z
+      .string({ error: 'a string' })
+      .regex(NAME, { error: 'up to 100 letters, digits or . _ : / -' })
+      .default(DEFAULT_NAMESPACE),
+    pools: z.record(name, pool, { error: 'an object of pools by name' }),
+    limitSets: z.record(name, someLimits, { error: 'an object of limits by name' }).default({}),
+    tenants: z.record(name, tenant, { error: 'an object of tenants by name' }).default({}),
+    queue: queue.default({}),
+    // Turned away in config.ts, in words of its own.
+    cache: z.unknown().optional(),
+    logger: readAs('an object with the methods debug, info and warn', (value) =>
+      hasMethods<GateLogger>(value, 'debug', 'info', 'warn') ? value : undefined,
+    ).optional(),
+    inspect: readAs('true, false or a function', (value) =>
+      typeof value === 'boolean' || typeof value === 'function'
+        ? (value as NonNullable<GateOptions['inspect']>)
+        : undefined,
+    ).default(false),
+    shadow: flag.default(false),
+  },
+  { error: 'an object' },
+)
+
+export type ParsedPool = z.output<typeof pool>
+
+function providerOf(value: unknown): Provider | undefined {
+  if (typeof value === 'string') return providerByName(value)
+  if (!hasMethods<Provider>(value, 'authHeaders', 'classify', 'usage')) return undefined
+  const { name, baseURL, chatPath, limitsConcurrency, refundsEstimate } = value
+  const texts = [name, chatPath, baseURL ?? ''].every((part) => typeof part === 'string')
+  const flags = [limitsConcurrency, refundsEstimate].every((part) => typeof part === 'boolean')
+  return texts && flags ? value : undefined
+}
+
+function hasMethods<T>(value: unknown, ...names: (keyof T)[]): value is T {
+  if (typeof value !== 'object' || value === null) return false
+  return names.every((name) => typeof (value as T)[name] === 'function')
+}
+
+function isBaseURL(value: unknown): value is string {
+  if (typeof value !== 'string' || !URL.canParse(value)) return false
+  const { protocol, search, hash } = new URL(value)
+  return (protocol === 'http:' || protocol === 'https:') && search === '' && hash === ''
+}
+
+/** As ioredis reads it: a URL, the path of a socket, or an object (options or a client, passed on as it is). */
+function isRedis(value: unknown): value is NonNullable<GateOptions['redis']> {
+  if (typeof value !== 'string') return typeof value === 'object' && value !== null && !Array.isArray(value)
+  if (/^\/[^/]/.test(value)) return true
+  // A password with an unescaped `#`, `/` or `?` ends up here: it breaks the URL.
+  return /^rediss?:\/\//i.test(value) && URL.canParse(value) && new URL(value).hostname !== ''
+}

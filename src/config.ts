@@ -1,0 +1,192 @@
+import type { Redis, RedisOptions } from 'ioredis'
+import type { InspectionEvent } from 'xstate'
+import { describeIssues, problem } from './config-problems.js'
+import { gateSchema, type ParsedPool } from './config-schema.js'
+import type { Rate } from './durations.js'
+import { HeadgateError } from './errors.js'
+import type { Provider } from './providers/index.js'
+
+export { configFromEnv, loadConfigFile, loadDotEnv } from './config-file.js'
+export { type Rate, SLACK_MS } from './durations.js'
+
+/** So many `per` window (ms, or a duration such as `1m`), or the same as a string: `50/1m`. */
+export type RateOptions = string | { readonly limit: number; readonly per: number | string }
+
+export interface LimitOptions {
+  readonly requests?: RateOptions | readonly RateOptions[]
+  readonly tokens?: RateOptions | readonly RateOptions[]
+  /** Requests in flight. */
+  readonly concurrency?: number
+}
+
+export interface QueueOptions {
+  readonly maxQueued?: number
+  readonly maxActive?: number
+}
+
+export interface PoolOptions {
+  /** A profile's name, or a provider of your own. */
+  readonly provider: string | Provider
+  readonly apiKey?: string
+  /** Default: the provider's; an `openai-compatible` one has none. */
+  readonly baseURL?: string
+  /** Default: the pool's name. */
+  readonly models?: readonly string[]
+  /** `also` names limit sets that the pool draws on besides. */
+  readonly limits?: LimitOptions & { readonly also?: readonly string[] }
+  /** Learn the concurrency ceiling from refusals. Default: where the provider limits concurrency. */
+  readonly adaptive?: boolean
+  /** Jitter between the socket write and arrival at the provider. Default 150. */
+  readonly guardMs?: number | string
+  /** Keep a dead process's slots until its calls' own deadlines. Default false. */
+  readonly holdUntilCallDeadline?: boolean
+  /** The longest one call may take. Default 10m. */
+  readonly timeout?: number | string
+  /** Attempts in all, default 6; backoff from `baseMs` (500) to `capMs` (30 000). */
+  readonly retry?: {
+    readonly maxAttempts?: number
+    readonly baseMs?: number | string
+    readonly capMs?: number | string
+  }
+  /** Pools to try, in order, when this one can't serve. */
+  readonly fallback?: readonly string[]
+  readonly degradedMessage?: string
+  /** Default: the gate's. */
+  readonly queue?: QueueOptions
+}
+
+/** Takes details and a message, as pino does. */
+export interface GateLogger {
+  debug(details: object, message: string): void
+  info(details: object, message: string): void
+  warn(details: object, message: string): void
+}
+
+/** What `createHeadgate` takes. */
+export interface GateOptions {
+  /** URL, ioredis options or a client; left out: an in-process store. */
+  readonly redis?: string | RedisOptions | Redis
+  /** Default `headgate`. */
+  readonly namespace?: string
+  readonly pools: Readonly<Record<string, PoolOptions>>
+  readonly limitSets?: Readonly<Record<string, LimitOptions>>
+  readonly tenants?: Readonly<Record<string, { readonly weight?: number; readonly limits?: LimitOptions }>>
+  /** Bounds per pool: default 1000 queued, 256 past the queue. */
+  readonly queue?: QueueOptions
+  readonly logger?: GateLogger
+  readonly inspect?: boolean | ((event: InspectionEvent) => void)
+  /** Observe and report, never delay. Default false. */
+  readonly shadow?: boolean
+}
+
+export interface DimensionLimits {
+  readonly requests: readonly Rate[]
+  readonly tokens: readonly Rate[]
+  readonly concurrency?: number
+}
+
+export interface PoolConfig {
+  readonly name: string
+  readonly provider: Provider
+  readonly apiKey: string | undefined
+  readonly baseURL: string
+  readonly models: readonly string[]
+  readonly limits: DimensionLimits & { readonly also: readonly string[] }
+  readonly adaptive: boolean
+  readonly guardMs: number
+  readonly holdUntilCallDeadline: boolean
+  readonly callTimeoutMs: number
+  readonly retry: { readonly maxAttempts: number; readonly baseMs: number; readonly capMs: number }
+  readonly fallback: readonly string[]
+  readonly degradedMessage?: string
+  readonly maxQueued: number
+  readonly maxActive: number
+}
+
+export interface TenantConfig {
+  readonly weight: number
+  readonly limits?: DimensionLimits
+}
+
+export interface ResolvedConfig {
+  readonly redis?: string | RedisOptions | Redis
+  readonly namespace: string
+  readonly pools: ReadonlyMap<string, PoolConfig>
+  readonly limitSets: ReadonlyMap<string, DimensionLimits>
+  readonly tenants: ReadonlyMap<string, TenantConfig>
+  readonly logger: GateLogger | undefined
+  readonly inspect: boolean | ((event: InspectionEvent) => void)
+  readonly shadow: boolean
+}
+
+const DEFAULT_QUEUE = { maxQueued: 1000, maxActive: 256 }
+
+/** Checks options and fills in the defaults. Throws CONFIG_INVALID, one line for each problem. */
+export function resolveConfig(input: unknown): ResolvedConfig {
+  const parsed = gateSchema.safeParse(input)
+  const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
+  if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
+  const { redis, namespace, pools, limitSets, tenants, queue, logger, inspect, shadow } = parsed.data
+  const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
+  return {
+    ...(redis !== undefined && { redis }),
+    namespace,
+    pools: new Map(Object.entries(pools).map(([name, pool]) => [name, poolConfig(name, pool, bounds)])),
+    limitSets: new Map(Object.entries(limitSets)),
+    tenants: new Map(Object.entries(tenants)),
+    logger,
+    inspect,
+    shadow,
+  }
+}
+
+function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QUEUE): PoolConfig {
+  const { timeout, queue, baseURL, ...same } = options
+  return {
+    ...same,
+    name,
+    apiKey: options.apiKey,
+    baseURL: (baseURL ?? options.provider.baseURL!).replace(/\/+$/, ''),
+    models: options.models ?? [name],
+    adaptive: options.adaptive ?? options.provider.limitsConcurrency,
+    callTimeoutMs: timeout,
+    ...bounds,
+    ...defined(queue),
+  }
+}
+
+/** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */
+function crossCheck(input: unknown): string[] {
+  const { pools, limitSets, tenants, cache } = recordOf(input)
+  const problems: string[] = []
+  if (cache !== undefined) problems.push('cache: not available in this version; leave it out')
+  for (const [key, names] of Object.entries({ pools, limitSets, tenants })) {
+    // The one name that a plain object can't keep.
+    if (Object.hasOwn(recordOf(names), '__proto__')) problems.push(`${key}.__proto__: unknown key`)
+  }
+  for (const [name, value] of Object.entries(recordOf(pools))) {
+    const { fallback, limits } = recordOf(value)
+    const others = Object.keys(recordOf(pools)).filter((other) => other !== name)
+    problems.push(...strangers(['pools', name, 'fallback'], fallback, 'another pool', others))
+    const sets = Object.keys(recordOf(limitSets))
+    problems.push(...strangers(['pools', name, 'limits', 'also'], recordOf(limits).also, 'a limit set', sets))
+  }
+  return problems
+}
+
+function strangers(path: string[], names: unknown, kind: string, known: readonly string[]): string[] {
+  const expected = `the name of ${kind} (${known.join(', ') || 'there is none'})`
+  return (Array.isArray(names) ? names : []).flatMap((name, index) =>
+    typeof name !== 'string' || known.includes(name) ? [] : [problem([...path, index], expected, name)],
+  )
+}
+
+function recordOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+/** Without the keys whose value is undefined, so that a spread keeps the default. */
+function defined<T extends object>(value: T | undefined): { [K in keyof T]: NonNullable<T[K]> } {
+  const entries = Object.entries(value ?? {}).filter(([, item]) => item !== undefined)
+  return Object.fromEntries(entries) as { [K in keyof T]: NonNullable<T[K]> }
+}

@@ -1,0 +1,8 @@
+export { type RedisServer, startRedisServer } from './redis-server.js'
+export { type ArrivalRecord, type SimulatorReport, type WindowReport, worstWindow } from './simulator/arrivals.js'
+export type { WindowKind, WindowLimit } from './simulator/enforcers.js'
+export type { SimulatorLimits } from './simulator/gatekeeper.js'
+export type { Latency } from './simulator/random.js'
+export { type Simulator, type SimulatorOptions, startSimulator } from './simulator/simulator.js'
+export { GLM_CODES, type ProfileName } from './simulator/wire.js'
+export { VirtualClock } from './virtual-clock.js'

@@ -1,0 +1,88 @@
+import { performance } from 'node:perf_hooks'
+import { type Enforcer, enforcerOf, type WindowLimit } from './enforcers.js'
+import { goDuration, type Profile, type WireError } from './wire.js'
+
+export interface SimulatorLimits {
+  readonly requests?: readonly WindowLimit[]
+  readonly tokens?: readonly WindowLimit[]
+  readonly concurrency?: number
+  /** Concurrency that moves without a word: `values[0]` at first, the next every `everyMs`, the last for good. */
+  readonly ceiling?: { readonly values: readonly number[]; readonly everyMs: number }
+}
+
+interface Rate {
+  readonly dimension: 'requests' | 'tokens'
+  readonly enforcer: Enforcer
+}
+
+/** Decides, as the provider would, whether a request is let in. */
+export class Gatekeeper {
+  /** Requests that arrived and are not answered yet. */
+  inFlight = 0
+  #limits: SimulatorLimits
+  #rates: readonly Rate[] = []
+  readonly #startMs = performance.now()
+
+  constructor(
+    private readonly profile: Profile,
+    limits: SimulatorLimits,
+  ) {
+    this.#limits = limits
+    this.#build()
+  }
+
+  set(limits: SimulatorLimits): void {
+    this.#limits = { ...this.#limits, ...limits }
+    if (limits.requests || limits.tokens) this.#build()
+  }
+
+  get rates(): { dimension: 'requests' | 'tokens'; limit: number; windowMs: number }[] {
+    return this.#rates.map(({ dimension, enforcer: { limit, windowMs } }) => ({ dimension, limit, windowMs }))
+  }
+
+  concurrency(nowMs: number): number {
+    const { ceiling, concurrency = Number.POSITIVE_INFINITY } = this.#limits
+    if (!ceiling || ceiling.values.length === 0) return concurrency
+    const step = Math.floor((nowMs - this.#startMs) / ceiling.everyMs)
+    return ceiling.values[Math.min(step, ceiling.values.length - 1)]!
+  }
+
+  /** The refusal, or undefined when the request is let in; only then is it charged, unless refused ones count too. */
+  admit(nowMs: number, tokens: number): WireError | undefined {
+    if (this.inFlight > this.concurrency(nowMs)) return this.profile.refuse({ why: 'concurrency' })
+    const amountOf = (rate: Rate) => (rate.dimension === 'requests' ? 1 : tokens)
+    const full = this.#rates.find((rate) => rate.enforcer.waitMs(nowMs, amountOf(rate)) > 0)
+    if (!full) {
+      for (const rate of this.#rates) rate.enforcer.charge(nowMs, amountOf(rate))
+      return undefined
+    }
+    const { dimension, enforcer } = full
+    const requested = amountOf(full)
+    const waitMs = enforcer.waitMs(nowMs, requested)
+    const used = enforcer.limit - enforcer.remaining(nowMs)
+    if (this.profile.refusedCount) {
+      for (const rate of this.#rates) if (rate.dimension === 'requests') rate.enforcer.charge(nowMs, 1)
+    }
+    return this.profile.refuse({ why: dimension, limit: enforcer.limit, used, requested, waitMs })
+  }
+
+  /** OpenAI's headers, about the first limit of each dimension. */
+  headers(nowMs: number): Record<string, string> {
+    const headers: Record<string, string> = {}
+    for (const dimension of ['requests', 'tokens'] as const) {
+      const rate = this.#rates.find((candidate) => candidate.dimension === dimension)
+      if (!rate) continue
+      const { limit } = rate.enforcer
+      headers[`x-ratelimit-limit-${dimension}`] = String(limit)
+      headers[`x-ratelimit-remaining-${dimension}`] = String(rate.enforcer.remaining(nowMs))
+      headers[`x-ratelimit-reset-${dimension}`] = goDuration(rate.enforcer.waitMs(nowMs, limit))
+    }
+    return headers
+  }
+
+  #build(): void {
+    const { requests = [], tokens = [] } = this.#limits
+    const build = (dimension: Rate['dimension']) => (limit: WindowLimit) => ({ dimension, enforcer: enforcerOf(limit) })
+    this.#rates = [...requests.map(build('requests')), ...tokens.map(build('tokens'))]
+  }
+}

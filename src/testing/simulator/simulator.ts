@@ -1,0 +1,287 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import { type ArrivalRecord, reportOf, type SimulatorReport } from './arrivals.js'
+import { completionBody, completionEvents, readChatRequest } from './completion.js'
+import { Gatekeeper, type SimulatorLimits } from './gatekeeper.js'
+import { type Latency, latencyMs, seededRandom } from './random.js'
+import { PROFILES, type Profile, type ProfileName, type WireError } from './wire.js'
+
+const MAX_BODY_BYTES = 16 * 1024 * 1024
+const MAX_LOG = 1_000_000
+const KEEP_ALIVE_MS = 120_000
+
+export interface SimulatorOptions extends SimulatorLimits {
+  readonly profile: ProfileName
+  /** Default 0: a free port. */
+  readonly port?: number
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** How long an answer takes: constant, or log-normal. Default 0. */
+  readonly latencyMs?: Latency
+  readonly seed?: number
+  /** Shares of the accepted requests that fail with these codes. */
+  readonly errors?: readonly { readonly share: number; readonly code: string }[]
+  /** While an answer is due, send a keep-alive line this often (DeepSeek). Default: none. */
+  readonly keepAliveMs?: number
+}
+
+export interface Simulator {
+  readonly url: string
+  /** What a pool's `baseURL` takes. */
+  readonly baseURL: string
+  readonly port: number
+  readonly log: readonly ArrivalRecord[]
+  report(): SimulatorReport
+  /** Moves limits without a word, as providers do. */
+  setLimits(limits: SimulatorLimits): void
+  /** The next `times` requests fail with this code of the profile's. */
+  failNext(code: string, times?: number): void
+  /** The next `times` requests are never answered. */
+  hangNext(times?: number): void
+  /** The next `times` answers are cut in the middle. */
+  cutNext(times?: number): void
+  close(): Promise<void>
+}
+
+/** A provider over HTTP: faithful wire and limits, answers that cost nothing. Plain node:http, since it must cut sockets. */
+export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
+  const simulator = new SimulatorServer(options)
+  await simulator.listen()
+  return simulator
+}
+
+type Fault = { readonly kind: 'fail'; readonly error: WireError } | { readonly kind: 'hang' | 'cut' }
+
+class SimulatorServer implements Simulator {
+  readonly log: ArrivalRecord[] = []
+  readonly #options: SimulatorOptions
+  readonly #profile: Profile
+  readonly #gatekeeper: Gatekeeper
+  readonly #random: () => number
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  readonly #faults: Fault[] = []
+  #notLogged = 0
+  #answers = 0
+
+  constructor(options: SimulatorOptions) {
+    this.#options = options
+    this.#profile = PROFILES[options.profile]
+    this.#gatekeeper = new Gatekeeper(this.#profile, options)
+    this.#random = seededRandom(options.seed ?? 1)
+    // Fail at the start, not at the first draw.
+    for (const { code } of options.errors ?? []) this.#profile.injected(code)
+    this.#server = createServer((request, response) => this.#receive(request, response))
+    this.#server.keepAliveTimeout = KEEP_ALIVE_MS
+    this.#server.on('connection', (socket) => {
+      socket.setNoDelay(true)
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  listen(): Promise<void> {
+    const { port = 0, host = '127.0.0.1' } = this.#options
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  get url(): string {
+    return `http://${this.#options.host ?? '127.0.0.1'}:${this.port}`
+  }
+
+  get baseURL(): string {
+    return this.url + this.#profile.basePath
+  }
+
+  report(): SimulatorReport {
+    return reportOf(this.log, this.#gatekeeper.rates, this.#notLogged)
+  }
+
+  setLimits(limits: SimulatorLimits): void {
+    this.#gatekeeper.set(limits)
+  }
+
+  failNext(code: string, times = 1): void {
+    const error = this.#profile.injected(code)
+    for (let i = 0; i < times; i++) this.#faults.push({ kind: 'fail', error })
+  }
+
+  hangNext(times = 1): void {
+    for (let i = 0; i < times; i++) this.#faults.push({ kind: 'hang' })
+  }
+
+  cutNext(times = 1): void {
+    for (let i = 0; i < times; i++) this.#faults.push({ kind: 'cut' })
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  #receive(request: IncomingMessage, response: ServerResponse): void {
+    const atMs = performance.now()
+    const path = (request.url ?? '').split('?')[0] ?? ''
+    const isChat = path === '/v1/chat/completions' || this.#profile.chatPaths.includes(path)
+    if (isChat && request.method === 'POST') void this.#chat(request, response, atMs)
+    else if (path === '/__sim/report') sendJson(response, 200, this.report())
+    else if (path === '/__sim/log') sendJson(response, 200, this.log)
+    else if (path === '/__sim/limits' && request.method === 'POST') void this.#moveLimits(request, response)
+    else if (path.endsWith('/models')) sendJson(response, 200, { object: 'list', data: [{ id: this.#profile.name }] })
+    else this.#refuse(response, this.#profile.refuse({ why: 'not-found' }), undefined)
+  }
+
+  async #moveLimits(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.setLimits(JSON.parse(await readText(request)) as SimulatorLimits)
+    sendJson(response, 200, { ok: true })
+  }
+
+  async #chat(request: IncomingMessage, response: ServerResponse, atMs: number): Promise<void> {
+    const gatekeeper = this.#gatekeeper
+    const header = request.headers['x-headgate-request-id']
+    gatekeeper.inFlight++
+    const record: ArrivalRecord = {
+      atMs,
+      wallMs: Date.now(),
+      promptTokens: 0,
+      tokens: 0,
+      inFlight: gatekeeper.inFlight,
+      id: typeof header === 'string' ? header : null,
+      status: 0,
+      code: null,
+    }
+    if (this.log.length < MAX_LOG) this.log.push(record)
+    else this.#notLogged++
+    let over = false
+    const leave = () => {
+      if (!over) gatekeeper.inFlight--
+      over = true
+    }
+    response.once('close', () => {
+      if (!over) record.status = 499
+      leave()
+    })
+    const refuse = (error: WireError) => {
+      leave()
+      this.#refuse(response, error, record)
+    }
+    const text = await readText(request).catch(() => undefined)
+    if (text === undefined) return
+    const chat = readChatRequest(parseJson(text))
+    if (!request.headers.authorization?.replace(/^Bearer\s*/, '')) refuse(this.#profile.refuse({ why: 'auth' }))
+    else if (!chat) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
+    else {
+      const tokens = chat.promptTokens + chat.maxTokens
+      Object.assign(record, { promptTokens: chat.promptTokens, tokens })
+      const refusal = gatekeeper.admit(performance.now(), tokens)
+      const fault = refusal ? undefined : this.#nextFault()
+      if (refusal) refuse(refusal)
+      else if (fault?.kind === 'fail') refuse(fault.error)
+      else if (fault?.kind !== 'hang') await this.#answer(response, record, chat, fault?.kind === 'cut', leave)
+    }
+  }
+
+  #nextFault(): Fault | undefined {
+    const scripted = this.#faults.shift()
+    if (scripted) return scripted
+    for (const { share, code } of this.#options.errors ?? []) {
+      if (this.#random() < share) return { kind: 'fail', error: this.#profile.injected(code) }
+    }
+    return undefined
+  }
+
+  async #answer(
+    response: ServerResponse,
+    record: ArrivalRecord,
+    chat: NonNullable<ReturnType<typeof readChatRequest>>,
+    cut: boolean,
+    leave: () => void,
+  ): Promise<void> {
+    const id = `sim-${++this.#answers}`
+    const { usage, heartbeat, name } = this.#profile
+    const type = chat.stream ? 'text/event-stream; charset=utf-8' : 'application/json; charset=utf-8'
+    const headers = { 'content-type': type, ...this.#limitHeaders() }
+    if (this.#options.keepAliveMs !== undefined) response.writeHead(200, headers)
+    await this.#wait(response, chat.stream)
+    if (response.destroyed) return
+    if (!response.headersSent) response.writeHead(200, headers)
+    const parts = chat.stream
+      ? [...completionEvents(chat, id, Date.now(), usage, heartbeat)]
+      : [JSON.stringify(completionBody(chat, id, Date.now(), name === 'glm'))]
+    if (cut) {
+      response.write(parts[0]!.slice(0, Math.ceil(parts[0]!.length / 2)), () => response.socket?.destroy())
+      return
+    }
+    record.status = 200
+    for (const part of parts.slice(0, -1)) response.write(part)
+    // No longer in flight once the last byte is on its way.
+    leave()
+    response.end(parts.at(-1))
+  }
+
+  /** Waits the latency out, with keep-alive lines where asked; ends early when the caller hangs up. */
+  #wait(response: ServerResponse, stream: boolean): Promise<void> {
+    const { latencyMs: latency = 0, keepAliveMs } = this.#options
+    const delayMs = latencyMs(latency, this.#random)
+    if (delayMs <= 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const beat =
+        keepAliveMs === undefined
+          ? undefined
+          : setInterval(() => response.write(stream ? ': keep-alive\n\n' : '\n'), keepAliveMs)
+      const finish = () => {
+        clearTimeout(timer)
+        clearInterval(beat)
+        response.off('close', finish)
+        resolve()
+      }
+      const timer = setTimeout(finish, delayMs)
+      response.once('close', finish)
+    })
+  }
+
+  #refuse(response: ServerResponse, error: WireError, record: ArrivalRecord | undefined): void {
+    if (record) Object.assign(record, { status: error.status, code: error.code })
+    sendJson(response, error.status, error.body, { ...this.#limitHeaders(), ...error.headers })
+  }
+
+  #limitHeaders(): Record<string, string> {
+    return this.#profile.name === 'openai' ? this.#gatekeeper.headers(performance.now()) : {}
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
+  response.end(JSON.stringify(body))
+}
+
+async function readText(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BODY_BYTES) throw new RangeError(`the body is longer than ${MAX_BODY_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

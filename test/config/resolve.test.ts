@@ -1,0 +1,292 @@
+import { Redis } from 'ioredis'
+import { describe, expect, it } from 'vitest'
+import { type GateOptions, resolveConfig } from '../../src/config.js'
+import { HeadgateError } from '../../src/errors.js'
+import { deepseek, glm, openaiCompatible } from '../../src/providers/index.js'
+
+/** The message of the error that the options deserve. */
+function complaint(options: unknown): string {
+  try {
+    resolveConfig(options)
+  } catch (error) {
+    expect(error).toBeInstanceOf(HeadgateError)
+    expect((error as HeadgateError).code).toBe('CONFIG_INVALID')
+    return (error as HeadgateError).message
+  }
+  throw new Error('accepted')
+}
+
+const withPool = (pool: object, rest: object = {}) => ({ pools: { p: { provider: 'glm', ...pool } }, ...rest })
+const poolOf = (pool: object, rest: object = {}) => resolveConfig(withPool(pool, rest)).pools.get('p')!
+
+describe('defaults', () => {
+  it('fills in everything that a pool left out', () => {
+    expect(poolOf({})).toEqual({
+      name: 'p',
+      provider: glm,
+      apiKey: undefined,
+      baseURL: 'https://open.bigmodel.cn/api/paas/v4',
+      models: ['p'],
+      limits: { requests: [], tokens: [], also: [] },
+      adaptive: true,
+      guardMs: 150,
+      holdUntilCallDeadline: false,
+      callTimeoutMs: 600_000,
+      retry: { maxAttempts: 6, baseMs: 500, capMs: 30_000 },
+      fallback: [],
+      maxQueued: 1000,
+      maxActive: 256,
+    })
+  })
+
+  it('fills in everything that the gate left out', () => {
+    expect(resolveConfig({ pools: {} })).toEqual({
+      namespace: 'headgate',
+      pools: new Map(),
+      limitSets: new Map(),
+      tenants: new Map(),
+      logger: undefined,
+      inspect: false,
+      shadow: false,
+    })
+  })
+
+  it('takes undefined for left out, as `process.env.X` gives it', () => {
+    const options = withPool({ apiKey: undefined, limits: undefined, queue: { maxQueued: undefined } })
+    expect(resolveConfig({ ...options, redis: undefined, queue: undefined }).pools.get('p')).toEqual(poolOf({}))
+  })
+
+  it('adapts where the provider limits concurrency, unless told otherwise', () => {
+    const local = { provider: 'openai-compatible', baseURL: 'http://127.0.0.1:8000/v1/' }
+    expect(poolOf({ provider: 'deepseek' }).adaptive).toBe(true)
+    expect(poolOf({ provider: 'deepseek', adaptive: false }).adaptive).toBe(false)
+    expect(poolOf(local)).toMatchObject({ adaptive: false, baseURL: 'http://127.0.0.1:8000/v1' })
+    expect(poolOf({ ...local, adaptive: true }).adaptive).toBe(true)
+  })
+})
+
+describe('values', () => {
+  it('resolves the example of the contract', () => {
+    const options: GateOptions = {
+      redis: 'redis://:secret@127.0.0.1:6381/0',
+      namespace: 'headgate',
+      pools: {
+        'glm-4-plus': {
+          provider: 'glm',
+          apiKey: 'id.secret',
+          models: ['glm-4-plus'],
+          limits: {
+            requests: { limit: 50, per: '1m' },
+            tokens: [{ limit: 100_000, per: '1m' }, '5000000/1d'],
+            concurrency: 5,
+            also: ['glm-account'],
+          },
+          adaptive: true,
+          guardMs: 150,
+          retry: { maxAttempts: 3, baseMs: '1s', capMs: 20_000 },
+          fallback: ['deepseek-chat'],
+          degradedMessage: '抱歉,系统繁忙,请稍后重试。',
+          timeout: '2m',
+          queue: { maxQueued: 5 },
+        },
+        'deepseek-chat': { provider: deepseek },
+      },
+      limitSets: { 'glm-account': { requests: '200/1m' } },
+      tenants: { batch: { weight: 1 }, web: { weight: 4, limits: { tokens: { limit: 1e6, per: '1d' } } } },
+      queue: { maxActive: 7 },
+      shadow: true,
+    }
+    const config = resolveConfig(options)
+    expect(config).toMatchObject({ redis: options.redis, shadow: true })
+    expect(config.pools.get('glm-4-plus')).toEqual({
+      name: 'glm-4-plus',
+      provider: glm,
+      apiKey: 'id.secret',
+      baseURL: glm.baseURL,
+      models: ['glm-4-plus'],
+      limits: {
+        requests: [{ limit: 50, windowMs: 60_000 }],
+        tokens: [
+          { limit: 100_000, windowMs: 60_000 },
+          { limit: 5_000_000, windowMs: 86_400_000 },
+        ],
+        concurrency: 5,
+        also: ['glm-account'],
+      },
+      adaptive: true,
+      guardMs: 150,
+      holdUntilCallDeadline: false,
+      callTimeoutMs: 120_000,
+      retry: { maxAttempts: 3, baseMs: 1000, capMs: 20_000 },
+      fallback: ['deepseek-chat'],
+      degradedMessage: '抱歉,系统繁忙,请稍后重试。',
+      maxQueued: 5,
+      maxActive: 7,
+    })
+    expect(config.limitSets).toEqual(
+      new Map([['glm-account', { requests: [{ limit: 200, windowMs: 60_000 }], tokens: [] }]]),
+    )
+    expect(config.tenants).toEqual(
+      new Map<string, unknown>([
+        ['batch', { weight: 1 }],
+        ['web', { weight: 4, limits: { requests: [], tokens: [{ limit: 1_000_000, windowMs: 86_400_000 }] } }],
+      ]),
+    )
+  })
+
+  it('passes clients, loggers, providers and listeners on untouched', () => {
+    const redis = new Redis({ lazyConnect: true })
+    const logger = { debug() {}, info() {}, warn() {} }
+    const inspect = () => {}
+    const own = { ...openaiCompatible, name: 'own', baseURL: 'http://127.0.0.1:1' }
+    const config = resolveConfig({ pools: { p: { provider: own } }, redis, logger, inspect })
+    expect(config.redis).toBe(redis)
+    expect(config.logger).toBe(logger)
+    expect(config.inspect).toBe(inspect)
+    expect(config.pools.get('p')!.provider).toBe(own)
+  })
+
+  it.each(['redis://h', 'rediss://u:p%23@h:6380/1', 'REDIS://h:1', '/run/redis.sock'])(
+    'takes %s for Redis',
+    (redis) => {
+      expect(resolveConfig({ pools: {}, redis }).redis).toBe(redis)
+    },
+  )
+})
+
+const RATES = "expected { limit, per }, a string such as '50/1m', or an array of these"
+const LIMITS = 'expected an object with requests, tokens or concurrency'
+const NAME = 'a name of up to 100 letters, digits or . _ : / -'
+const WHOLE = 'expected a whole number ≥ 1'
+const REDIS = 'redis: expected a URL redis://[:password@]host:port/db, ioredis options or a client'
+
+describe('complaints name the place, what was expected and what was got', () => {
+  it.each<[unknown, string]>([
+    [undefined, 'options: expected an object, got nothing'],
+    [{}, 'pools: expected an object of pools by name, got nothing'],
+    [{ pools: [] }, 'pools: expected an object of pools by name, got an empty array'],
+    [{ pools: {}, pool: 1 }, 'pool: unknown key'],
+    [{ pools: { 'a|b': { provider: 'glm' } } }, `pools: expected ${NAME}, got "a|b"`],
+    [{ pools: { '{a}': { provider: 'glm' } } }, `pools: expected ${NAME}, got "{a}"`],
+    [{ pools: {}, limitSets: { 'a b': { concurrency: 1 } } }, `limitSets: expected ${NAME}, got "a b"`],
+    [{ pools: {}, tenants: { '': {} } }, `tenants: expected ${NAME}, got ""`],
+    [{ pools: JSON.parse('{"__proto__":{"provider":"glm"}}') }, 'pools.__proto__: unknown key'],
+    [{ pools: { p: null } }, 'pools.p: expected an object that describes a pool, got null'],
+    [{ pools: {}, namespace: 'a{b}' }, 'namespace: expected up to 100 letters, digits or . _ : / -, got "a{b}"'],
+    [{ pools: {}, cache: { ttl: '1h' } }, 'cache: not available in this version; leave it out'],
+    [{ pools: {}, shadow: 'yes' }, 'shadow: expected true or false, got "yes"'],
+    [{ pools: {}, inspect: 1 }, 'inspect: expected true, false or a function, got 1'],
+    [
+      { pools: {}, logger: { info() {} } },
+      'logger: expected an object with the methods debug, info and warn, got an object',
+    ],
+    [{ pools: {}, queue: { maxQueued: 0 } }, `queue.maxQueued: ${WHOLE}, got 0`],
+    [{ pools: {}, queue: { maxActive: Number.POSITIVE_INFINITY } }, `queue.maxActive: ${WHOLE}, got Infinity`],
+    [{ pools: {}, limitSets: { s: {} } }, `limitSets.s: ${LIMITS}, got an object`],
+    [{ pools: {}, tenants: { t: { weight: 0 } } }, 'tenants.t.weight: expected a number > 0, got 0'],
+    [{ pools: {}, tenants: { t: { limits: {} } } }, `tenants.t.limits: ${LIMITS}, got an object`],
+  ])('gate %#: %j', (options, message) => {
+    expect(complaint(options)).toBe(message)
+  })
+
+  it.each<[object, string]>([
+    [{ limits: { requests: { limit: 0, per: '1m' } } }, `limits.requests.limit: ${WHOLE}, got 0`],
+    [{ limits: { requests: { limit: 1.5, per: '1m' } } }, `limits.requests.limit: ${WHOLE}, got 1.5`],
+    [{ limits: { requests: { limit: '50', per: '1m' } } }, `limits.requests.limit: ${WHOLE}, got "50"`],
+    [
+      { limits: { requests: { limit: 50 } } },
+      "limits.requests.per: expected ms or a duration such as '30s', ≥ 1 ms, got nothing",
+    ],
+    [
+      { limits: { requests: { limit: 50, per: 0 } } },
+      "limits.requests.per: expected ms or a duration such as '30s', ≥ 1 ms, got 0",
+    ],
+    [{ limits: { requests: { limit: 50, per: '1m', burst: 5 } } }, 'limits.requests.burst: unknown key'],
+    [
+      { limits: { tokens: ['5/1m', { limit: 9, per: 'x' }] } },
+      'limits.tokens[1].per: expected ms or a duration such as \'30s\', ≥ 1 ms, got "x"',
+    ],
+    [{ limits: { tokens: '50 a minute' } }, `limits.tokens: ${RATES}, got "50 a minute"`],
+    [{ limits: { tokens: 50 } }, `limits.tokens: ${RATES}, got 50`],
+    [{ limits: { tokens: ['5/1m', 7] } }, `limits.tokens[1]: ${RATES}, got 7`],
+    [{ limits: { tokens: ['5/1m', '7/60s'] } }, 'limits.tokens: expected windows that differ, got an array'],
+    [{ limits: { concurrency: 0 } }, `limits.concurrency: ${WHOLE}, got 0`],
+    [{ limits: { rpm: 5 } }, 'limits.rpm: unknown key'],
+    [{ limits: 5 }, `limits: ${LIMITS}, or also, got 5`],
+    [{ limits: { also: ['s'] } }, 'limits.also[0]: expected the name of a limit set (there is none), got "s"'],
+    [{ limits: { also: 's' } }, 'limits.also: expected an array of names of limitSets, each once, got "s"'],
+    [{ fallback: ['p'] }, 'fallback[0]: expected the name of another pool (there is none), got "p"'],
+    [
+      { provider: undefined },
+      'provider: expected one of glm, glm-intl, glm-coding, deepseek, openai, openai-compatible, or a Provider object, got nothing',
+    ],
+    [
+      { provider: 'glmm' },
+      'provider: expected one of glm, glm-intl, glm-coding, deepseek, openai, openai-compatible, or a Provider object, got "glmm"',
+    ],
+    [
+      { provider: { ...glm, usage: 1 } },
+      'provider: expected one of glm, glm-intl, glm-coding, deepseek, openai, openai-compatible, or a Provider object, got an object',
+    ],
+    [
+      { provider: 'openai-compatible' },
+      'baseURL: expected an http or https URL, because the provider has none of its own, got nothing',
+    ],
+    [{ baseURL: 'localhost:8000' }, 'baseURL: expected an http or https URL without a query, got "localhost:8000"'],
+    [{ models: [] }, 'models: expected an array of model names, each once, got an empty array'],
+    [{ models: ['m', 'm'] }, 'models: expected an array of model names, each once, got an array'],
+    [{ models: ['m', 1] }, 'models[1]: expected a non-empty string, got 1'],
+    [{ adaptive: 1 }, 'adaptive: expected true or false, got 1'],
+    [{ guardMs: -1 }, "guardMs: expected ms or a duration such as '30s', ≥ 0 ms, got -1"],
+    [{ timeout: 'never' }, 'timeout: expected ms or a duration such as \'30s\', ≥ 1 ms, got "never"'],
+    [{ retry: { maxAttempts: 0 } }, `retry.maxAttempts: ${WHOLE}, got 0`],
+    [{ retry: 3 }, 'retry: expected an object with maxAttempts, baseMs or capMs, got 3'],
+    [{ degradedMessage: '' }, 'degradedMessage: expected a non-empty string, got an empty string'],
+    [{ maxTokens: 5 }, 'maxTokens: unknown key'],
+  ])('pool %#: %j', (pool, message) => {
+    expect(complaint(withPool(pool))).toBe(`pools.p.${message}`)
+  })
+
+  it('lists all problems, one a line, references included', () => {
+    const options = {
+      pools: {
+        'glm-4.5': { provider: 'glm', limits: { requests: { limit: 0, per: 'x' } }, fallback: ['q', 'nowhere'] },
+        q: { provider: 'x' },
+      },
+      bogus: 1,
+    }
+    expect(complaint(options).split('\n')).toEqual([
+      `pools.glm-4.5.limits.requests.limit: ${WHOLE}, got 0`,
+      'pools.glm-4.5.limits.requests.per: expected ms or a duration such as \'30s\', ≥ 1 ms, got "x"',
+      expect.stringContaining('pools.q.provider: expected one of'),
+      'bogus: unknown key',
+      'pools.glm-4.5.fallback[1]: expected the name of another pool (q), got "nowhere"',
+    ])
+  })
+})
+
+describe('secrets stay out of complaints', () => {
+  it.each<[unknown, string]>([
+    [
+      withPool({ apiKey: 'SECRET with a space' }),
+      'pools.p.apiKey: expected printable ASCII without spaces, got a string',
+    ],
+    [withPool({ apiKey: ['SECRET'] }), 'pools.p.apiKey: expected a string, got an array'],
+    [withPool({ apiKey: '' }), 'pools.p.apiKey: expected printable ASCII without spaces, got an empty string'],
+    [withPool({ api_key: 'SECRET' }), 'pools.p.api_key: unknown key'],
+    [{ pools: {}, redis: 'http://:SECRET@host' }, `${REDIS}, got a string`],
+    [{ pools: {}, redis: 'redis://:SEC#RET@host' }, `${REDIS}, got a string`],
+    [{ pools: {}, redis: 'host:6379' }, `${REDIS}, got a string`],
+    [{ pools: {}, redis: '' }, `${REDIS}, got an empty string`],
+    [
+      withPool({ baseURL: 'ftp://user:SECRET@host/v1?key=SECRET' }),
+      'pools.p.baseURL: expected an http or https URL without a query, got "ftp://…@host/v1?…"',
+    ],
+    [
+      { pools: {}, namespace: 'redis://:SE@CRET@host:6379' },
+      'namespace: expected up to 100 letters, digits or . _ : / -, got "redis://…@host:6379"',
+    ],
+  ])('%#', (options, message) => {
+    expect(complaint(options)).toBe(message)
+  })
+})

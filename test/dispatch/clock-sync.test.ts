@@ -1,0 +1,41 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { ClockSync } from '../../src/dispatch/clock-sync.js'
+
+describe('ClockSync', () => {
+  test('bounds enclose the store clock, whatever the delays on the way', () => {
+    const exchange = fc.record({ gapMs: fc.nat(5_000), thereMs: fc.nat(80), backMs: fc.nat(80) })
+    fc.assert(
+      fc.property(fc.integer({ min: -1e6, max: 1e6 }), fc.array(exchange, { minLength: 1 }), (offsetMs, exchanges) => {
+        const sync = new ClockSync()
+        let localMs = 1e6
+        for (const { gapMs, thereMs, backMs } of exchanges) {
+          const sentMs = localMs + gapMs
+          const storeMs = Math.floor(sentMs + thereMs + offsetMs)
+          localMs = sentMs + thereMs + backMs
+          expect(sync.observe(storeMs, sentMs, localMs)).toBe(true)
+          const trueMs = localMs + 300 + offsetMs
+          expect(sync.earliest(localMs + 300)).toBeLessThanOrEqual(trueMs)
+          expect(sync.latest(localMs + 300)).toBeGreaterThanOrEqual(trueMs)
+        }
+      }),
+    )
+  })
+
+  test('localWhen is never early', () => {
+    const sync = new ClockSync()
+    sync.observe(5_000, 100, 110)
+    const atMs = sync.localWhen(6_000)
+    expect(sync.earliest(atMs)).toBeCloseTo(6_000, 6)
+  })
+
+  test('a store clock that jumps ahead is not trusted, one that falls behind is followed', () => {
+    const sync = new ClockSync()
+    expect(sync.observe(1_000, 0, 2)).toBe(true)
+    expect(sync.observe(3_000, 1_000, 1_002)).toBe(false)
+    expect(sync.observe(3_500, 2_000, 2_002)).toBe(true)
+    expect(sync.latest(2_002)).toBeLessThan(3_510)
+    // Within round trips and 100 ms it is only the way that took long.
+    expect(sync.observe(4_690, 3_000, 3_090)).toBe(true)
+  })
+})
