@@ -20,17 +20,17 @@ const HOMES = {
   xstate: ['^machines/', '^src/(request|dispatch|observe)/', '^src/headgate\\.ts$'],
   'p-queue': ['^src/intake/'],
   ioredis: ['^src/limits/redis-store\\.ts$'],
-  undici: ['^src/providers/http-caller\\.ts$'],
+  undici: ['^src/providers/http-(caller|attempt)\\.ts$', '^src/surfaces/cli/replay/'],
   pino: ['^src/observe/logger\\.ts$'],
   eventemitter3: ['^src/events\\.ts$'],
-  hono: ['^src/surfaces/gateway/', '^src/testing/simulator/'],
-  '@hono/node-server': ['^src/surfaces/gateway/', '^src/testing/simulator/'],
-  commander: ['^src/surfaces/cli/'],
+  hono: ['^src/surfaces/gateway/'],
+  '@hono/node-server': ['^src/surfaces/gateway/'],
+  commander: ['^src/surfaces/'],
   'cli-progress': ['^src/surfaces/cli/'],
   'cli-table3': ['^src/surfaces/cli/'],
-  zod: ['^src/config\\.ts$', '^src/surfaces/'],
-  ms: ['^src/config\\.ts$', '^src/surfaces/'],
-  dotenv: ['^src/config\\.ts$', '^src/surfaces/'],
+  zod: ['^src/config-schema\\.ts$'],
+  ms: ['^src/durations\\.ts$'],
+  dotenv: ['^src/config-file\\.ts$'],
 }
 const PUBLIC_TYPES = '^src/(config|headgate|index)\\.ts$'
 
@@ -88,9 +88,9 @@ module.exports = {
     {
       name: 'one-composition-root',
       comment:
-        'Only headgate.ts builds implementations. Other top-level files name types; config may look up provider profiles.',
+        'Only headgate.ts builds implementations, and gate.ts, the object it returns, starts requests on them. Other top-level files name types; config may look up provider profiles.',
       severity: 'error',
-      from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/headgate\\.ts$' },
+      from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/(headgate|gate)\\.ts$' },
       to: { path: '^src/(intake|request|dispatch|limits)/', ...VALUES_ONLY },
     },
     {

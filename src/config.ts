@@ -157,9 +157,11 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */
 function crossCheck(input: unknown): string[] {
-  const { pools, limitSets, tenants, cache } = recordOf(input)
+  const { pools, limitSets, tenants, cache, shadow, inspect } = recordOf(input)
   const problems: string[] = []
-  if (cache !== undefined) problems.push('cache: not available in this version; leave it out')
+  if (cache !== undefined) problems.push(notYet('cache'))
+  if (shadow === true) problems.push(notYet('shadow'))
+  if (inspect === true) problems.push(`${notYet('inspect: true')}, or pass an XState inspection observer`)
   for (const [key, names] of Object.entries({ pools, limitSets, tenants })) {
     // The one name that a plain object can't keep.
     if (Object.hasOwn(recordOf(names), '__proto__')) problems.push(`${key}.__proto__: unknown key`)
@@ -172,6 +174,10 @@ function crossCheck(input: unknown): string[] {
     problems.push(...strangers(['pools', name, 'limits', 'also'], recordOf(limits).also, 'a limit set', sets))
   }
   return problems
+}
+
+function notYet(key: string): string {
+  return `${key}: not available in this version; leave it out`
 }
 
 function strangers(path: string[], names: unknown, kind: string, known: readonly string[]): string[] {
