@@ -187,8 +187,14 @@ describe('the gate against a provider', () => {
   test.each([
     [{ pool: 'nope', messages: MESSAGES }, 'pool: expected one of glm, got "nope"'],
     [{ pool: 'glm', messages: [] }, 'messages: expected a non-empty array, got '],
-    [{ pool: 'glm', messages: MESSAGES, priority: 'urgent' }, `priority: expected 'high', 'normal' or 'low', got "urgent"`],
-    [{ pool: 'glm', messages: MESSAGES, deadline: 'soon' }, "deadline: expected ms or a duration such as '30s', got soon"],
+    [
+      { pool: 'glm', messages: MESSAGES, priority: 'urgent' },
+      `priority: expected 'high', 'normal' or 'low', got "urgent"`,
+    ],
+    [
+      { pool: 'glm', messages: MESSAGES, deadline: 'soon' },
+      "deadline: expected ms or a duration such as '30s', got soon",
+    ],
     [{ pool: 'glm', messages: MESSAGES, maxTokens: 0 }, 'maxTokens: expected a whole number ≥ 1, got 0'],
     [
       { pool: 'glm', messages: MESSAGES, estimatedTokens: 101 },

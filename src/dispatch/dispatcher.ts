@@ -3,12 +3,12 @@ import { EventEmitter } from 'node:events'
 import { type Actor, createActor } from 'xstate'
 import { dispatcherMachine } from '../../machines/dispatcher-machine.js'
 import type { DispatcherState } from '../../machines/vocabulary.js'
-import type { Clock } from '../clock.js'
-import type { Charge, ControlChange, ExchangeReply, GroupSpec, GroupStore, GroupUsage } from '../limits/store.js'
+import type { Charge, ControlChange, ExchangeReply, GroupSpec, GroupUsage } from '../limits/store.js'
 import { Alarm } from './alarm.js'
 import { ClockSync } from './clock-sync.js'
 import { FairQueue, type Place } from './fair-queue.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
+import type { DispatcherOptions } from './options.js'
 import { type Batch, Session } from './session.js'
 
 const MAX_WAITERS_PER_BATCH = 128
@@ -17,25 +17,6 @@ const MAX_WAITERS_PER_FLOW = 64
 const GRANTS_PER_TURN = 32
 const RETRY_BASE_MS = 50
 const RETRY_CAP_MS = 1_000
-
-export interface DispatcherOptions {
-  readonly spec: GroupSpec
-  readonly store: GroupStore
-  readonly clock: Clock
-  readonly slackMs: number
-  readonly leaseMs: number
-  /** Keep a dead process's slots until its calls' deadlines. */
-  readonly holdUntilCallDeadline: boolean
-  /** Called for what an operator should hear of. */
-  readonly onNews: (news: DispatcherNews) => void
-}
-
-export interface DispatcherNews {
-  readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error'
-  readonly state: DispatcherState
-  readonly cause?: unknown
-}
 
 /**
  * One process's dispatcher of one group. One exchange with the store is in flight at a time; whatever arrives meanwhile,

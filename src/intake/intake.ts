@@ -2,7 +2,7 @@ import PQueue, { type QueueAddOptions } from 'p-queue'
 import type { Clock, TimerHandle } from '../clock.js'
 import { FairQueue, type Place } from '../dispatch/fair-queue.js'
 import { HeadgateError } from '../errors.js'
-import type { RunningRequest } from '../request/runner.js'
+import type { RunningRequest } from '../request/request.js'
 import { type JobOptions, JobQueue } from './job-queue.js'
 
 /** Producers that may wait for a place; beyond it they are turned away, because memory ends too. */

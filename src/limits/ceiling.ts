@@ -1,10 +1,6 @@
 import { MAX_PROBE_MS, PROBE_MS } from './store.js'
 
-/**
- * A concurrency limit as the provider last proved it: additive increase, multiplicative decrease (Chiu & Jain 1989).
- * Absent while the configured limit holds.
- */
-export interface Ceiling {
+interface Ceiling {
   readonly value: number
   readonly cutAtMs: number
   /** Last change of `value`. */
@@ -15,39 +11,38 @@ export interface Ceiling {
   readonly probing: boolean
 }
 
-export function effectiveLimit(configured: number, ceiling: Ceiling | undefined): number {
-  return ceiling ? Math.min(configured, ceiling.value) : configured
-}
-
 /**
- * The ceiling after a refusal for too many in flight; undefined when this refusal teaches nothing new, because its call
- * was granted no later than the last cut. A refused probe restores the proven level, anything else halves.
+ * Concurrency limits as the provider last proved them: additive increase, multiplicative decrease (Chiu & Jain 1989).
+ * A limit has no ceiling while its configured value holds.
  */
-export function cutCeiling(
-  ceiling: Ceiling | undefined,
-  configured: number,
-  inFlight: number,
-  grantedAtMs: number,
-  nowMs: number,
-): Ceiling | undefined {
-  if (ceiling && grantedAtMs <= ceiling.cutAtMs) return undefined
-  const current = effectiveLimit(configured, ceiling)
-  const probing = ceiling?.probing ?? false
-  const value = Math.max(1, probing ? current - 1 : Math.floor(Math.min(current, inFlight) / 2))
-  const spacingMs = probing ? Math.min(MAX_PROBE_MS, (ceiling?.spacingMs ?? PROBE_MS) * 2) : PROBE_MS
-  return { value, cutAtMs: nowMs, changedAtMs: nowMs, spacingMs, probing: false }
-}
+export class Ceilings {
+  readonly #byLimit = new Map<string, Ceiling>()
 
-/** The ceiling after a look at the time: one more when a probe is due and at least half is used; undefined when whole again. */
-export function growCeiling(
-  ceiling: Ceiling,
-  configured: number,
-  inFlight: number,
-  nowMs: number,
-): Ceiling | undefined {
-  const due = nowMs - ceiling.changedAtMs >= ceiling.spacingMs && inFlight * 2 >= ceiling.value
-  if (!due) return ceiling
-  if (ceiling.value + 1 >= configured) return undefined
-  const spacingMs = ceiling.probing ? PROBE_MS : ceiling.spacingMs
-  return { ...ceiling, value: ceiling.value + 1, changedAtMs: nowMs, spacingMs, probing: true }
+  effective(id: string, configured: number): number {
+    return Math.min(configured, this.#byLimit.get(id)?.value ?? configured)
+  }
+
+  /**
+   * Learns from a refusal for too many in flight; nothing when its call was granted no later than the last cut, so a
+   * burst cuts once. A refused probe restores the proven level, anything else halves.
+   */
+  cut(id: string, configured: number, inFlight: number, grantedAtMs: number, nowMs: number): void {
+    const ceiling = this.#byLimit.get(id)
+    if (ceiling && grantedAtMs <= ceiling.cutAtMs) return
+    const current = this.effective(id, configured)
+    const probing = ceiling?.probing ?? false
+    const value = Math.max(1, probing ? current - 1 : Math.floor(Math.min(current, inFlight) / 2))
+    const spacingMs = probing ? Math.min(MAX_PROBE_MS, (ceiling?.spacingMs ?? PROBE_MS) * 2) : PROBE_MS
+    this.#byLimit.set(id, { value, cutAtMs: nowMs, changedAtMs: nowMs, spacingMs, probing: false })
+  }
+
+  /** Climbs by one when a probe is due and at least half is used; at the configured limit the ceiling is gone. */
+  grow(id: string, configured: number, inFlight: number, nowMs: number): void {
+    const ceiling = this.#byLimit.get(id)
+    if (!ceiling || nowMs - ceiling.changedAtMs < ceiling.spacingMs || inFlight * 2 < ceiling.value) return
+    const value = ceiling.value + 1
+    const spacingMs = ceiling.probing ? PROBE_MS : ceiling.spacingMs
+    if (value >= configured) this.#byLimit.delete(id)
+    else this.#byLimit.set(id, { ...ceiling, value, changedAtMs: nowMs, spacingMs, probing: true })
+  }
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { Redis, type RedisOptions } from 'ioredis'
 import { HeadgateError } from '../errors.js'
-import exchangeSource from './lua/exchange.lua'
+import exchangePart from './lua/exchange.lua'
+import limitsPart from './lua/limits.lua'
 import {
   CLAIM_MS,
   type ControlChange,
@@ -17,7 +18,9 @@ import {
 } from './store.js'
 import { bucketExpiryMs, bucketWidthMs } from './window.js'
 
-const EXCHANGE_SHA = createHash('sha1').update(exchangeSource).digest('hex')
+/** One script in two parts: what it reads and counts, then what it decides and writes. */
+const EXCHANGE_SOURCE = `${limitsPart}\n${exchangePart}`
+const EXCHANGE_SHA = createHash('sha1').update(EXCHANGE_SOURCE).digest('hex')
 
 /** Where Redis is: a URL, ioredis options, or a client (whose owner closes it). */
 export type RedisTarget = string | RedisOptions | Redis
@@ -259,7 +262,7 @@ export class RedisStore implements GroupStore {
     } catch (error) {
       // SCRIPT FLUSH, a restart or a failover: send the text once, Redis keeps it again.
       if (redisErrorCode(error) === 'NOSCRIPT') {
-        return (await commands.eval(exchangeSource, this.#keys.length, ...args)) as string
+        return (await commands.eval(EXCHANGE_SOURCE, this.#keys.length, ...args)) as string
       }
       throw this.connection.unavailable(error)
     }

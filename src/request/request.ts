@@ -35,3 +35,12 @@ export interface GateRequest<T = unknown> {
   /** Ends the request at once, wherever it is. */
   cancel(): void
 }
+
+/** A request with the handles its queue needs. */
+export interface RunningRequest {
+  readonly request: GateRequest
+  /** Lets the request go on to the dispatcher; resolves when it is done. */
+  readonly admit: () => Promise<void>
+  /** Called when the request is done while it was still queued. */
+  onDoneWhileQueued: () => void
+}

@@ -6,7 +6,7 @@ import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
 import { degradedCompletion } from './degraded-completion.js'
 import { type Entry, newEntry, outcomeOf, type RequestSpec } from './entry.js'
-import type { GateRequest, Outcome } from './request.js'
+import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import { grantEndOf } from './settlement.js'
 import type { CallEnd } from './work.js'
@@ -18,15 +18,6 @@ export interface RunnerOptions {
   readonly random: () => number
   /** XState's inspection observer, for whoever watches the machines. */
   readonly inspect?: ((event: InspectionEvent) => void) | undefined
-}
-
-/** A request with the handles its queue needs. */
-export interface RunningRequest {
-  readonly request: GateRequest
-  /** Lets the request go on to the dispatcher; resolves when it is done. */
-  readonly admit: () => Promise<void>
-  /** Called when the request is done while it was still queued. */
-  onDoneWhileQueued: () => void
 }
 
 /**

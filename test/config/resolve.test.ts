@@ -94,10 +94,9 @@ describe('values', () => {
       limitSets: { 'glm-account': { requests: '200/1m' } },
       tenants: { batch: { weight: 1 }, web: { weight: 4, limits: { tokens: { limit: 1e6, per: '1d' } } } },
       queue: { maxActive: 7 },
-      shadow: true,
     }
     const config = resolveConfig(options)
-    expect(config).toMatchObject({ redis: options.redis, shadow: true })
+    expect(config).toMatchObject({ redis: options.redis, shadow: false })
     expect(config.pools.get('glm-4-plus')).toEqual({
       name: 'glm-4-plus',
       provider: glm,
@@ -174,6 +173,7 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ pools: { p: null } }, 'pools.p: expected an object that describes a pool, got null'],
     [{ pools: {}, namespace: 'a{b}' }, 'namespace: expected up to 100 letters, digits or . _ : / -, got "a{b}"'],
     [{ pools: {}, cache: { ttl: '1h' } }, 'cache: not available in this version; leave it out'],
+    [{ pools: {}, shadow: true }, 'shadow: not available in this version; leave it out'],
     [{ pools: {}, shadow: 'yes' }, 'shadow: expected true or false, got "yes"'],
     [{ pools: {}, inspect: 1 }, 'inspect: expected true, false or a function, got 1'],
     [

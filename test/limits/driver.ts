@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
-import { MemoryGroup, MemoryStore } from '../../src/limits/memory-store.js'
+import { MemoryGroup } from '../../src/limits/memory-group.js'
+import { MemoryStore } from '../../src/limits/memory-store.js'
 import { RedisConnection, RedisStore } from '../../src/limits/redis-store.js'
 import type {
   Charge,

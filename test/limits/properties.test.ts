@@ -130,7 +130,9 @@ async function play(kind: StoreKind, ops: readonly Op[]): Promise<(ExchangeReply
       await note(step.who, (member) => member.ask(asks, [], { leaseMs: LEASE_MS }))
     } else if (step.do === 'repeat') {
       const member = members[step.who]!
-      if (member.last) trail.push(await member.repeat())
+      // Past its lease a repeated first batch joins anew, which is no repetition.
+      const alive = world.instant.nowMs < lastSeenMs[step.who]! + LEASE_MS
+      if (member.last && alive) trail.push(await member.repeat())
     } else {
       const member = members[step.who]!
       const held = [...member.held.keys()]

@@ -1,0 +1,16 @@
+/** Store time never goes back and never stands still: after a backward step it continues from where it was. */
+export class StoreTime {
+  #lastMs = 0
+  #offsetMs = 0
+
+  /** Whole ms of store time at the raw clock reading `rawMs`. */
+  read(rawMs: number): number {
+    let nowMs = Math.floor(rawMs) + this.#offsetMs
+    if (nowMs < this.#lastMs) {
+      this.#offsetMs += this.#lastMs - nowMs
+      nowMs = this.#lastMs
+    }
+    this.#lastMs = nowMs
+    return nowMs
+  }
+}
