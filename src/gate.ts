@@ -8,6 +8,7 @@ import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
 import { type CallInput, type ChatInput, chatBody, checkCall, PRIORITY_WEIGHT } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
+import { shareOf } from './limits/plan.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
 import type { HttpCaller } from './providers/http-caller.js'
@@ -276,7 +277,7 @@ export class Headgate {
     const charges = runtime.plan.charge({ tokens: estimatedTokens }, tenant)
     const flowKey = `${input.pool}|${tenant}|${priority}`
     const weight = (config.tenants.get(tenant)?.weight ?? 1) * PRIORITY_WEIGHT[priority]
-    const share = runtime.dispatcher.shareOf(charges)
+    const share = shareOf(runtime.dispatcher.spec.limits, charges)
     const start = () =>
       runner.start({
         id,

@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import { type Actor, createActor } from 'xstate'
 import { dispatcherMachine } from '../../machines/dispatcher-machine.js'
 import type { DispatcherState } from '../../machines/vocabulary.js'
-import type { Charge, ControlChange, ExchangeReply, GroupSpec, GroupUsage } from '../limits/store.js'
+import type { ControlChange, ExchangeReply, GroupSpec, GroupUsage } from '../limits/store.js'
 import { Alarm } from './alarm.js'
 import { ClockSync } from './clock-sync.js'
 import { FairQueue, type Place } from './fair-queue.js'
@@ -167,13 +167,6 @@ export class Dispatcher {
 
   control(change: ControlChange): Promise<void> {
     return this.#options.store.control(change)
-  }
-
-  /** What a request pays in fair queueing: its largest cost in proportion to its limit. */
-  shareOf(charges: readonly Charge[]): number {
-    let share = Number.MIN_VALUE
-    for (const [index, cost] of charges) share = Math.max(share, cost / (this.spec.limits[index]?.limit ?? 1))
-    return share
   }
 
   get #isIdle(): boolean {

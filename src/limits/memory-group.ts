@@ -2,12 +2,12 @@ import { Ceilings } from './ceiling.js'
 import { Control } from './control.js'
 import { Heads } from './heads.js'
 import { type Member, newMember } from './member.js'
+import type { Round } from './round.js'
 import {
   CLAIM_MS,
   type ControlChange,
   type Exchange,
   type ExchangeReply,
-  type GrantReply,
   type GroupSpec,
   type GroupUsage,
   type LimitSpec,
@@ -17,20 +17,6 @@ import {
 } from './store.js'
 import { StoreTime } from './store-time.js'
 import { SlidingLog } from './window.js'
-
-/** One exchange's working set. */
-interface Round {
-  readonly nowMs: number
-  readonly processId: string
-  readonly spec: GroupSpec
-  /** Indexes of limits this exchange touched. */
-  readonly touched: Set<number>
-  /** Cost of this process's own refused heads, by the limit that keeps them back. */
-  readonly reserved: Map<number, number>
-  readonly grants: GrantReply[]
-  readonly refused: RefusedReply[]
-  retryAtMs: number
-}
 
 /**
  * The truth of one group, kept in this process. The same rules as `lua/exchange.lua`, statement by statement:

@@ -142,3 +142,10 @@ function planPool(
     },
   }
 }
+
+/** What a request pays in fair queueing: its largest cost in proportion to its limit; above 0. */
+export function shareOf(limits: readonly LimitSpec[], charges: readonly Charge[]): number {
+  let share = Number.MIN_VALUE
+  for (const [index, cost] of charges) share = Math.max(share, cost / (limits[index]?.limit ?? 1))
+  return share
+}

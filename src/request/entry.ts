@@ -7,7 +7,7 @@ import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import { HeadgateError } from '../errors.js'
 import type { PoolPlan } from '../limits/plan.js'
 import type { Charge } from '../limits/store.js'
-import type { ProviderFailure, Usage } from '../providers/provider.js'
+import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
 import type { GateRequest, Outcome } from './request.js'
 import type { Work } from './work.js'
 
@@ -83,6 +83,11 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     usage: undefined,
     onEnd: () => {},
   }
+}
+
+/** A defect of ours, told as the failure of the attempt it ended. */
+export function internalFailure(cause: unknown): ProviderFailure {
+  return { ...failureOf('UNKNOWN', `internal error: ${String(cause)}`, { cause }), mendable: false }
 }
 
 /** The outcome of a request that is done. */

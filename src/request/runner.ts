@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
 import { degradedCompletion } from './degraded-completion.js'
-import { type Entry, newEntry, outcomeOf, type RequestSpec } from './entry.js'
+import { type Entry, internalFailure, newEntry, outcomeOf, type RequestSpec } from './entry.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import { grantEndOf } from './settlement.js'
@@ -216,19 +216,7 @@ export class RequestRunner {
         signal: call.signal,
         maySend: () => dispatcher.maySend(grant),
       })
-      .catch(
-        (error: unknown): CallEnd => ({
-          type: 'failed',
-          failure: {
-            class: 'UNKNOWN',
-            code: 'PROVIDER_ERROR',
-            retryable: false,
-            mendable: true,
-            message: String(error),
-          },
-          sent: 'cut',
-        }),
-      )
+      .catch((error: unknown): CallEnd => ({ type: 'failed', failure: internalFailure(error), sent: 'cut' }))
     this.#settle(spec, grant, end)
     // The request may have left `calling` meanwhile: then this end is nobody's news.
     if (entry.call !== call) return
@@ -319,14 +307,7 @@ export class RequestRunner {
   /** An effect threw: a defect, but the request still ends, and nothing it held is kept. */
   #crash(entry: Entry, error: unknown): void {
     if (!this.#entries.has(entry.spec.id)) return
-    entry.failure = {
-      class: 'UNKNOWN',
-      code: 'PROVIDER_ERROR',
-      retryable: false,
-      mendable: false,
-      message: `internal error: ${String(error)}`,
-      cause: error,
-    }
+    entry.failure = internalFailure(error)
     this.#withdrawToken(entry)
     if (entry.grant && !entry.call) entry.spec.pool.dispatcher.settle(entry.grant, { unsent: true })
     this.#abortCall(entry)
