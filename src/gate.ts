@@ -6,7 +6,7 @@ import type { Dispatcher } from './dispatch/dispatcher.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
-import { type CallInput, type ChatInput, chatBody, checkCall, PRIORITY_WEIGHT } from './intake/input.js'
+import { type CallInput, type ChatCompletion, type ChatInput, chatBody, checkCall, PRIORITY_WEIGHT } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
 import { shareOf } from './limits/plan.js'
 import type { RedisConnection } from './limits/redis-store.js'
@@ -99,8 +99,8 @@ export class Headgate {
   }
 
   /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
-  async complete(input: ChatInput): Promise<unknown> {
-    return unwrap(await (await this.spawn(input)).outcome)
+  async complete<T = ChatCompletion>(input: ChatInput): Promise<T> {
+    return unwrap(await (await this.spawn(input)).outcome) as T
   }
 
   /**

@@ -33,6 +33,16 @@ export interface ChatInput extends CallInput {
   readonly body?: Readonly<Record<string, unknown>>
 }
 
+/** A chat completion as far as every provider agrees on it; further fields are passed through. */
+export interface ChatCompletion {
+  readonly model: string
+  readonly choices: readonly {
+    readonly index: number
+    readonly message: { readonly role: string; readonly content: string | null }
+    readonly finish_reason: string | null
+  }[]
+}
+
 const NAME = /^[\w.:/@-]{1,100}$/
 
 /** The input's common part, checked. */

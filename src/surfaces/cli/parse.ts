@@ -7,7 +7,9 @@ function expected(what: string, got: string): never {
 }
 
 export function durationOption(text: string): number {
-  return durationMsOf(/^\d+(\.\d+)?$/.test(text) ? Number(text) : text) ?? expected("ms or a duration such as '200ms'", text)
+  return (
+    durationMsOf(/^\d+(\.\d+)?$/.test(text) ? Number(text) : text) ?? expected("ms or a duration such as '200ms'", text)
+  )
 }
 
 export function rateOption(text: string): Rate {
@@ -23,6 +25,12 @@ export function portOption(text: string): number {
   const port = Number(text)
   const valid = Number.isInteger(port) && port >= 0 && port <= 65_535 && text.trim() !== ''
   return valid ? port : expected('a port from 0 to 65535', text)
+}
+
+/** How many times faster: above 0. */
+export function factorOption(text: string): number {
+  const factor = Number(text)
+  return factor > 0 && Number.isFinite(factor) ? factor : expected('a number above 0', text)
 }
 
 /** A share above 0 and at most 1. */

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
-import { type SimulatorOptions, startSimulator, type WindowKind } from '../../testing/index.js'
 import type { Rate } from '../../durations.js'
+import { type SimulatorOptions, startSimulator, type WindowKind } from '../../testing/index.js'
 import { CliError } from './errors.js'
 import { ceilingOption, countOption, durationOption, errorRateOption, oneOf, portOption, rateOption } from './parse.js'
 

@@ -21,19 +21,21 @@ export class Gatekeeper {
   inFlight = 0
   #limits: SimulatorLimits
   #rates: readonly Rate[] = []
-  readonly #startMs = performance.now()
+  /** When the ceiling was set. */
+  #startMs = performance.now()
 
   constructor(
     private readonly profile: Profile,
     limits: SimulatorLimits,
   ) {
     this.#limits = limits
-    this.#build()
+    this.#build(limits)
   }
 
   set(limits: SimulatorLimits): void {
     this.#limits = { ...this.#limits, ...limits }
-    if (limits.requests || limits.tokens) this.#build()
+    if (limits.ceiling) this.#startMs = performance.now()
+    this.#build(limits)
   }
 
   get rates(): { dimension: 'requests' | 'tokens'; limit: number; windowMs: number }[] {
@@ -47,9 +49,12 @@ export class Gatekeeper {
     return ceiling.values[Math.min(step, ceiling.values.length - 1)]!
   }
 
-  /** The refusal, or undefined when the request is let in; only then is it charged, unless refused ones count too. */
-  admit(nowMs: number, tokens: number): WireError | undefined {
-    if (this.inFlight > this.concurrency(nowMs)) return this.profile.refuse({ why: 'concurrency' })
+  /**
+   * The refusal, or undefined when the request is let in; only then is it charged, unless refused ones count too.
+   * `place`: how many were in flight when it arrived, itself included. Who arrives while its body is read doesn't count.
+   */
+  admit(nowMs: number, tokens: number, place: number): WireError | undefined {
+    if (Math.min(place, this.inFlight) > this.concurrency(nowMs)) return this.profile.refuse({ why: 'concurrency' })
     const amountOf = (rate: Rate) => (rate.dimension === 'requests' ? 1 : tokens)
     const full = this.#rates.find((rate) => rate.enforcer.waitMs(nowMs, amountOf(rate)) > 0)
     if (!full) {
@@ -80,9 +85,11 @@ export class Gatekeeper {
     return headers
   }
 
-  #build(): void {
-    const { requests = [], tokens = [] } = this.#limits
-    const build = (dimension: Rate['dimension']) => (limit: WindowLimit) => ({ dimension, enforcer: enforcerOf(limit) })
-    this.#rates = [...requests.map(build('requests')), ...tokens.map(build('tokens'))]
+  /** Counts of a dimension that isn't given go on. */
+  #build(limits: SimulatorLimits): void {
+    const build = (dimension: Rate['dimension']): readonly Rate[] =>
+      limits[dimension]?.map((limit) => ({ dimension, enforcer: enforcerOf(limit) })) ??
+      this.#rates.filter((rate) => rate.dimension === dimension)
+    this.#rates = [...build('requests'), ...build('tokens')]
   }
 }

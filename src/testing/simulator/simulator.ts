@@ -144,8 +144,10 @@ class SimulatorServer implements Simulator {
   }
 
   async #moveLimits(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    this.setLimits(JSON.parse(await readText(request)) as SimulatorLimits)
-    sendJson(response, 200, { ok: true })
+    const limits = parseJson(await readText(request).catch(() => ''))
+    const ok = typeof limits === 'object' && limits !== null
+    if (ok) this.setLimits(limits as SimulatorLimits)
+    sendJson(response, ok ? 200 : 400, { ok })
   }
 
   async #chat(request: IncomingMessage, response: ServerResponse, atMs: number): Promise<void> {
@@ -185,7 +187,7 @@ class SimulatorServer implements Simulator {
     else {
       const tokens = chat.promptTokens + chat.maxTokens
       Object.assign(record, { promptTokens: chat.promptTokens, tokens })
-      const refusal = gatekeeper.admit(performance.now(), tokens)
+      const refusal = gatekeeper.admit(performance.now(), tokens, record.inFlight)
       const fault = refusal ? undefined : this.#nextFault()
       if (refusal) refuse(refusal)
       else if (fault?.kind === 'fail') refuse(fault.error)
@@ -221,7 +223,11 @@ class SimulatorServer implements Simulator {
       ? [...completionEvents(chat, id, Date.now(), usage, heartbeat)]
       : [JSON.stringify(completionBody(chat, id, Date.now(), name === 'glm'))]
     if (cut) {
-      response.write(parts[0]!.slice(0, Math.ceil(parts[0]!.length / 2)), () => response.socket?.destroy())
+      response.write(parts[0]!.slice(0, Math.ceil(parts[0]!.length / 2)), () => {
+        record.status = 200
+        leave()
+        response.socket?.destroy()
+      })
       return
     }
     record.status = 200

@@ -165,13 +165,15 @@ function refuseOpenai(refusal: Refusal): WireError {
   return openaiError(400, 'invalid_body', 'invalid_request_error', 'We could not parse the JSON body of your request.')
 }
 
-/** A duration as Go prints it: `1s`, `6m0s`, `120ms`. */
+/** A duration as Go prints it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h0m0s`; rounded up to whole ms. */
 export function goDuration(ms: number): string {
-  if (ms < 1000) return `${Math.ceil(ms)}ms`
-  const seconds = Math.ceil(ms) / 1000
-  const minutes = Math.floor(seconds / 60)
-  const rest = Number((seconds - minutes * 60).toFixed(3))
-  return minutes === 0 ? `${rest}s` : `${minutes}m${rest}s`
+  const whole = Math.ceil(ms)
+  if (whole > 0 && whole < 1000) return `${whole}ms`
+  const hours = Math.floor(whole / 3_600_000)
+  const minutes = Math.floor(whole / 60_000) % 60
+  const seconds = `${(whole % 60_000) / 1000}s`
+  if (hours > 0) return `${hours}h${minutes}m${seconds}`
+  return minutes > 0 ? `${minutes}m${seconds}` : seconds
 }
 
 function fromTable(table: Readonly<Record<string, WireError>>, provider: string) {

@@ -82,7 +82,8 @@ async function* readRows(path: string, maxRows: number): AsyncGenerator<TraceRow
       const { atMs, ...counts } = readRow(columns, fields, text, `${path}:${line}`)
       firstMs ??= atMs
       const sinceFirstMs = atMs - firstMs
-      if (sinceFirstMs < lastMs) throw bad(`${path}:${line}`, 'a TIMESTAMP not before the previous row', fields[columns[0]!])
+      if (sinceFirstMs < lastMs)
+        throw bad(`${path}:${line}`, 'a TIMESTAMP not before the previous row', fields[columns[0]!])
       lastMs = sinceFirstMs
       rows++
       yield { atMs: sinceFirstMs, ...counts }
@@ -131,7 +132,10 @@ function parseCount(text: string): number | undefined {
 }
 
 function unquote(field: string): string {
-  return field.trim().replace(/^"(.*)"$/, '$1').replace(/^\uFEFF/, '')
+  return field
+    .trim()
+    .replace(/^"(.*)"$/, '$1')
+    .replace(/^\uFEFF/, '')
 }
 
 function fail(where: string, expected: string, got: string): never {

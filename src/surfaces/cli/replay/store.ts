@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process'
+import type { RedisOptions } from 'ioredis'
+import { startRedisServer } from '../../../testing/index.js'
+import { CliError } from '../errors.js'
+
+export interface SharedStore {
+  /** Undefined: the embedded one. */
+  readonly redis?: string | RedisOptions
+  stop(): Promise<void>
+}
+
+/** The store that the replayed processes share: the one that is given, none for one process, else a Redis of its own. */
+export async function sharedStore(
+  processes: number,
+  redis: string | RedisOptions | undefined,
+  note: (line: string) => void,
+): Promise<SharedStore> {
+  if (redis !== undefined) return { redis, stop: async () => {} }
+  if (processes === 1) {
+    note('store: embedded, for one process')
+    return { stop: async () => {} }
+  }
+  if (!hasRedisServer()) {
+    const remedy = 'set REDIS_URL or install redis-server, or use --processes 1'
+    throw new CliError(`replay --processes ${processes} needs a shared store: ${remedy}`)
+  }
+  const server = await startRedisServer()
+  note(`store: a redis-server of its own on port ${server.port}, stopped at the end`)
+  return { redis: server.url, stop: () => server.stop() }
+}
+
+export function hasRedisServer(): boolean {
+  return spawnSync('redis-server', ['--version'], { stdio: 'ignore' }).status === 0
+}

@@ -1,0 +1,48 @@
+import type { PoolConfig, ResolvedConfig } from '../../config.js'
+
+/** Where a request goes whose body names a model. */
+export interface Route {
+  readonly pool: string
+  /** What the provider is asked for. */
+  readonly model: string
+  readonly provider: string
+  readonly apiKey: string | undefined
+  /** Requests per ms that the pool's own limits allow; Infinity without one. */
+  readonly maxPerMs: number
+}
+
+/** What the gateway knows of a gate's configuration. */
+export interface GatewayView {
+  /** By everything that `model` may say: the pools' models, and the pools' names, which mean a pool's first model. */
+  readonly poolsByModel: ReadonlyMap<string, Route>
+  /** Clients must show one of these; empty for none. */
+  readonly apiKeys: readonly string[]
+}
+
+/** A model that several pools list belongs to the first; a model's name wins over a pool's. */
+export function gatewayView({ pools }: ResolvedConfig, env: NodeJS.ProcessEnv): GatewayView {
+  const poolsByModel = new Map<string, Route>()
+  const add = (name: string, pool: PoolConfig, model: string) => {
+    if (!poolsByModel.has(name)) poolsByModel.set(name, routeTo(pool, model))
+  }
+  for (const pool of pools.values()) for (const model of pool.models) add(model, pool, model)
+  for (const pool of pools.values()) add(pool.name, pool, pool.models[0] ?? pool.name)
+  return { poolsByModel, apiKeys: apiKeysOf(env) }
+}
+
+/** Keys from HEADGATE_API_KEYS, separated by commas. */
+export function apiKeysOf(env: NodeJS.ProcessEnv): string[] {
+  const keys = (env.HEADGATE_API_KEYS ?? '').split(',').map((key) => key.trim())
+  return keys.filter((key) => key !== '')
+}
+
+function routeTo(pool: PoolConfig, model: string): Route {
+  const rates = pool.limits.requests.map(({ limit, windowMs }) => limit / windowMs)
+  return {
+    pool: pool.name,
+    model,
+    provider: pool.provider.name,
+    apiKey: pool.apiKey,
+    maxPerMs: Math.min(Number.POSITIVE_INFINITY, ...rates),
+  }
+}

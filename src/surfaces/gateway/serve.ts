@@ -1,0 +1,117 @@
+import { once } from 'node:events'
+import type { Server, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import { type GateLogger, type GateOptions, resolveConfig } from '../../config.js'
+import { HeadgateError } from '../../errors.js'
+import type { Headgate } from '../../gate.js'
+import { createHeadgate } from '../../headgate.js'
+import { type GatewayLogger, gatewayApp } from './app.js'
+import { gatewayView } from './routes.js'
+
+const DRAIN_TIMEOUT = '30s'
+/** What is answered still has to be read; who doesn't is cut off. */
+const LAST_ANSWERS_MS = 1_000
+/** Longer than the idle time of usual load balancers and SDKs, so that it is they who end a connection. */
+const KEEP_ALIVE_MS = 75_000
+
+export interface ServerOptions {
+  readonly config: GateOptions
+  readonly port: number
+  readonly host: string
+  readonly env: NodeJS.ProcessEnv
+  readonly logger: GatewayLogger & GateLogger
+}
+
+export interface RunningServer {
+  readonly url: string
+  /** Accepts nothing more, lets what was accepted end (30 s at most), and disconnects. Twice is once. */
+  close(): Promise<void>
+}
+
+/** Serves a gate of its own. Rejects with a HeadgateError when the store does not answer or the port can't be had. */
+export async function startServer({ config, port, host, env, logger }: ServerOptions): Promise<RunningServer> {
+  const options = { ...config, logger: config.logger ?? quieter(logger) }
+  const view = gatewayView(resolveConfig(options), env)
+  if (!isLoopback(host) && view.apiKeys.length === 0) {
+    const message = `refusing to listen on ${host}, which is not loopback, without HEADGATE_API_KEYS (keys separated by commas)`
+    throw new HeadgateError('CONFIG_INVALID', message)
+  }
+  const gate = createHeadgate(options)
+  try {
+    await gate.ready()
+    const server = createAdaptorServer({ fetch: gatewayApp(gate, view, logger).fetch }) as Server
+    server.keepAliveTimeout = KEEP_ALIVE_MS
+    const unanswered = new Set<ServerResponse>()
+    server.on('request', (_, response) => {
+      unanswered.add(response)
+      response.once('close', () => unanswered.delete(response))
+    })
+    await listen(server, port, host)
+    let closed: Promise<void> | undefined
+    return {
+      url: urlOf(server, host),
+      close: () => {
+        closed ??= shutDown(server, unanswered, gate, logger)
+        return closed
+      },
+    }
+  } catch (error) {
+    await gate.close()
+    throw error
+  }
+}
+
+/** The gateway's own line tells of every request; the gate's adds what that can't know. */
+function quieter(logger: GateLogger): GateLogger {
+  return {
+    debug: (details, message) => logger.debug(details, message),
+    info: (details, message) => logger.debug(details, message),
+    warn: (details, message) => logger.warn(details, message),
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
+}
+
+async function listen(server: Server, port: number, host: string): Promise<void> {
+  try {
+    server.listen(port, host)
+    await once(server, 'listening')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const where = `port ${port} on ${host}`
+    const what = code === 'EADDRINUSE' ? `${where} is in use` : `${where} can't be listened on: ${code ?? message}`
+    throw new HeadgateError('CONFIG_INVALID', what, { cause: error })
+  }
+}
+
+function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+async function shutDown(
+  server: Server,
+  unanswered: ReadonlySet<ServerResponse>,
+  gate: Headgate,
+  logger: GateLogger,
+): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  await gate.drain({ timeout: DRAIN_TIMEOUT }).catch((error: Error) => {
+    logger.warn({ reason: error.message }, 'not everything ended in time')
+  })
+  await gate.close()
+  // Every request has ended, so every answer is on its way.
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, LAST_ANSWERS_MS)
+  })
+  const out = [...unanswered].map((response) => new Promise((resolve) => response.once('close', resolve)))
+  await Promise.race([late, Promise.all(out)])
+  clearTimeout(timer)
+  // Connections kept alive, or never used, would keep the server open.
+  server.closeAllConnections()
+  await closed
+}
