@@ -1,0 +1,47 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+
+const run = promisify(execFile)
+const readme = readFileSync('README.md', 'utf8')
+
+describe('the README', () => {
+  test('prints the quick start as it is, and it runs', async () => {
+    const source = readFileSync('examples/quick-start.mjs', 'utf8').trimEnd()
+    expect(readme).toContain(`\`\`\`js\n${source}\n\`\`\``)
+    const { stdout } = await run(process.execPath, ['examples/quick-start.mjs'], { env: { PATH: process.env.PATH } })
+    for (const line of ['waiting-for-token → calling (TOKEN_GRANTED)', 'actor: done', 'sum 42', 'completed: 4']) {
+      expect(stdout).toContain(line)
+    }
+  })
+
+  test.each(['demo', 'replay', 'simulate', 'serve'])('names every flag of %s', async (command) => {
+    const { stdout } = await run(process.execPath, ['dist/cli.js', command, '--help'])
+    const flags = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)]
+      .map(([, flag]) => flag!)
+      .filter((flag) => flag !== '--help')
+    expect(flags.length).toBeGreaterThan(2)
+    for (const flag of flags) expect(readme, `${command} ${flag}`).toContain(flag)
+  })
+
+  test('draws the request machine that there is', async () => {
+    const { requestMachine } = await import('../machines/request-machine.js')
+    const drawn = new Set(
+      [...readme.matchAll(/^ {2}(\w+) --> (\w+): (.*)$/gm)].flatMap(([, from, to, events]) =>
+        events!.split(', ').map((event) => `${from} ${/^[A-Z_]+/.exec(event)?.[0]} ${to}`),
+      ),
+    )
+    const actual = new Set<string>()
+    for (const [name, node] of Object.entries(requestMachine.states)) {
+      for (const transitions of node.transitions.values()) {
+        for (const { eventType, target } of transitions) {
+          // CANCEL leads everywhere to done and is said in words.
+          if (eventType === 'CANCEL') expect(target?.[0]?.key).toBe('done')
+          else actual.add(`${name} ${eventType} ${target?.[0]?.key}`.replaceAll('-', '_'))
+        }
+      }
+    }
+    expect(drawn).toEqual(actual)
+  })
+})
