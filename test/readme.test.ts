@@ -29,7 +29,7 @@ describe('the README', () => {
     const { requestMachine } = await import('../machines/request-machine.js')
     const drawn = new Set(
       [...readme.matchAll(/^ {2}(\w+) --> (\w+): (.*)$/gm)].flatMap(([, from, to, events]) =>
-        events!.split(', ').map((event) => `${from} ${/^[A-Z_]+/.exec(event)?.[0]} ${to}`),
+        [...events!.matchAll(/\b[A-Z_]{4,}\b/g)].map(([event]) => `${from} ${event} ${to}`),
       ),
     )
     const actual = new Set<string>()
