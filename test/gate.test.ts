@@ -164,6 +164,13 @@ describe('the gate against a provider', () => {
     expect(inputs.map((request) => request?.state)).toEqual(['waiting-for-token', 'queued', undefined, undefined])
   })
 
+  test('trySpawn refuses a signal that fired before: it would never fire again', () => {
+    open()
+    const input = { pool: 'glm', messages: MESSAGES, signal: AbortSignal.abort() }
+    expect(() => gate.trySpawn(input)).toThrow(expect.objectContaining({ code: 'CANCELLED' }))
+    expect(gate.stats().pools.glm).toMatchObject({ queued: 0, active: 0 })
+  })
+
   test('drain finishes what was accepted and accepts nothing new; close is idempotent', async () => {
     open()
     const requests = await Promise.all([1, 2, 3].map(() => gate.spawn({ pool: 'glm', messages: MESSAGES })))

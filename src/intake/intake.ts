@@ -71,8 +71,9 @@ export class Intake {
     return this.#gate.size
   }
 
-  /** Takes a place now, or returns undefined at once. */
+  /** Takes a place now, or returns undefined at once. Throws CANCELLED for a signal that fired before: it won't again. */
   tryEnter(admission: Admission): RunningRequest | undefined {
+    if (admission.signal?.aborted) throw cancelledAtGate()
     if (this.#closed || this.#gate.size > 0 || this.#queue.size >= this.maxQueued) return undefined
     return this.#enter(admission)
   }

@@ -1,6 +1,7 @@
 import { Refusal } from './openai-error.js'
 
-export const MAX_BODY_BYTES = 10 * 1024 * 1024
+const MAX_BODY_BYTES = 10 * 1024 * 1024
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 /** Reads a JSON object. Throws a Refusal for anything else; rejects when the client hangs up meanwhile. */
 export async function readBody(request: Request): Promise<Readonly<Record<string, unknown>>> {
@@ -18,17 +19,17 @@ function parse(bytes: Uint8Array): unknown {
   }
 }
 
+/** Reads on past the limit, without keeping it: most clients only read an answer when they are through with sending. */
 async function readBytes(request: Request): Promise<Uint8Array> {
-  const tooLong = new Refusal(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { code: 'request_too_large' })
-  if (Number(request.headers.get('content-length') ?? 0) > MAX_BODY_BYTES) throw tooLong
   const chunks: Uint8Array[] = []
   let bytes = 0
   // Not `for await`: leaving it would destroy the connection, and the answer with it.
   const reader = request.body?.getReader()
   for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
     bytes += next.value.length
-    if (bytes > MAX_BODY_BYTES) throw tooLong
-    chunks.push(next.value)
+    if (bytes <= MAX_BODY_BYTES) chunks.push(next.value)
+    else if (bytes > MAX_DISCARDED_BYTES) break
   }
-  return Buffer.concat(chunks)
+  if (bytes <= MAX_BODY_BYTES) return Buffer.concat(chunks)
+  throw new Refusal(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { code: 'request_too_large' })
 }

@@ -31,7 +31,7 @@ export function gatewayView({ pools }: ResolvedConfig, env: NodeJS.ProcessEnv): 
 }
 
 /** Keys from HEADGATE_API_KEYS, separated by commas. */
-export function apiKeysOf(env: NodeJS.ProcessEnv): string[] {
+function apiKeysOf(env: NodeJS.ProcessEnv): string[] {
   const keys = (env.HEADGATE_API_KEYS ?? '').split(',').map((key) => key.trim())
   return keys.filter((key) => key !== '')
 }

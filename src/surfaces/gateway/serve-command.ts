@@ -22,17 +22,12 @@ export function serveCommand(): Command {
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
-  const server = await start(flags).catch((error: unknown) => {
-    if (!(error instanceof HeadgateError)) throw error
-    process.stderr.write(`headgate: ${error.message}\n`)
-    process.exit(1)
-  })
+  const server = await start(flags)
   const told = signalled()
   process.stdout.write(`${server.url}\n`)
   process.send?.({ type: 'listening', url: server.url })
   await told
   await server.close()
-  process.exit(0)
 }
 
 async function start({ config: file, port, host }: ServeFlags): Promise<RunningServer> {

@@ -43,12 +43,13 @@ export async function startServer({ config, port, host, env, logger }: ServerOpt
     const server = createAdaptorServer({ fetch: gatewayApp(gate, view, logger).fetch }) as Server
     server.keepAliveTimeout = KEEP_ALIVE_MS
     const unanswered = new Set<ServerResponse>()
-    server.on('request', (_, response) => {
+    let closed: Promise<void> | undefined
+    server.prependListener('request', (_, response: ServerResponse) => {
+      if (closed) endConnection(response)
       unanswered.add(response)
       response.once('close', () => unanswered.delete(response))
     })
     await listen(server, port, host)
-    let closed: Promise<void> | undefined
     return {
       url: urlOf(server, host),
       close: () => {
@@ -57,7 +58,9 @@ export async function startServer({ config, port, host, env, logger }: ServerOpt
       },
     }
   } catch (error) {
-    await gate.close()
+    const closed = gate.close()
+    // Without a store there is nothing to give back to it, and the close would wait for its answers.
+    if (!(error instanceof HeadgateError && error.code === 'STORE_UNAVAILABLE')) await closed
     throw error
   }
 }
@@ -92,6 +95,11 @@ function urlOf(server: Server, host: string): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
+/** Its client is to send what comes next to somebody else. */
+function endConnection(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader('connection', 'close')
+}
+
 async function shutDown(
   server: Server,
   unanswered: ReadonlySet<ServerResponse>,
@@ -99,6 +107,7 @@ async function shutDown(
   logger: GateLogger,
 ): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  for (const response of unanswered) endConnection(response)
   await gate.drain({ timeout: DRAIN_TIMEOUT }).catch((error: Error) => {
     logger.warn({ reason: error.message }, 'not everything ended in time')
   })
@@ -111,7 +120,7 @@ async function shutDown(
   const out = [...unanswered].map((response) => new Promise((resolve) => response.once('close', resolve)))
   await Promise.race([late, Promise.all(out)])
   clearTimeout(timer)
-  // Connections kept alive, or never used, would keep the server open.
+  // Connections that were never used would keep the server open.
   server.closeAllConnections()
   await closed
 }

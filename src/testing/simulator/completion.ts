@@ -69,7 +69,10 @@ export function* completionEvents(
   heartbeat: boolean,
 ): Generator<string> {
   const head = { id, object: 'chat.completion.chunk', created: Math.floor(createdMs / 1000), model: request.model }
-  const event = (chunk: object) => `data: ${JSON.stringify({ ...head, ...chunk })}\n\n`
+  const extra = usage === 'extra-chunk' && request.includeUsage
+  // Every chunk before the one with the usage says so.
+  const none = extra ? { usage: null } : {}
+  const event = (chunk: object) => `data: ${JSON.stringify({ ...head, ...none, ...chunk })}\n\n`
   const choice = (delta: object, finish_reason: string | null = null) => [{ index: 0, delta, finish_reason }]
   yield event({ choices: choice({ role: 'assistant', content: '' }) })
   if (heartbeat) yield 'data:\n\n'
@@ -79,6 +82,6 @@ export function* completionEvents(
   }
   const onFinish = usage === 'on-finish' ? { usage: usageOf(request) } : {}
   yield event({ choices: choice({}, 'stop'), ...onFinish })
-  if (usage === 'extra-chunk' && request.includeUsage) yield event({ choices: [], usage: usageOf(request) })
+  if (extra) yield event({ choices: [], usage: usageOf(request) })
   yield 'data: [DONE]\n\n'
 }

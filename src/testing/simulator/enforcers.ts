@@ -3,7 +3,8 @@
  * Times are monotonic ms.
  */
 export interface Enforcer {
-  readonly limit: number
+  /** May be moved; what was charged stays charged. */
+  limit: number
   readonly windowMs: number
   /** How long until `amount` would be accepted; 0 for now, Infinity for never. Charges nothing. */
   waitMs(nowMs: number, amount: number): number
@@ -26,7 +27,7 @@ class SlidingWindow implements Enforcer {
   #sum = 0
 
   constructor(
-    readonly limit: number,
+    public limit: number,
     readonly windowMs: number,
   ) {}
 
@@ -69,7 +70,7 @@ class FixedWindow implements Enforcer {
   #sum = 0
 
   constructor(
-    readonly limit: number,
+    public limit: number,
     readonly windowMs: number,
   ) {}
 
@@ -103,7 +104,7 @@ class TokenBucket implements Enforcer {
   #atMs: number | undefined
 
   constructor(
-    readonly limit: number,
+    public limit: number,
     readonly windowMs: number,
   ) {
     this.#level = limit
@@ -133,6 +134,11 @@ class TokenBucket implements Enforcer {
 }
 
 export function enforcerOf({ limit, windowMs, kind = 'sliding' }: WindowLimit): Enforcer {
+  for (const [name, value] of Object.entries({ limit, windowMs })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new RangeError(`simulator ${name}: expected a whole number ≥ 1, got ${String(value)}`)
+    }
+  }
   if (kind === 'fixed') return new FixedWindow(limit, windowMs)
   return kind === 'token-bucket' ? new TokenBucket(limit, windowMs) : new SlidingWindow(limit, windowMs)
 }

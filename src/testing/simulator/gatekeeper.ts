@@ -32,10 +32,14 @@ export class Gatekeeper {
     this.#build(limits)
   }
 
+  /** Moves limits without a word; what was charged stays charged where only the value moves. */
   set(limits: SimulatorLimits): void {
-    this.#limits = { ...this.#limits, ...limits }
-    if (limits.ceiling) this.#startMs = performance.now()
     this.#build(limits)
+    const next = { ...this.#limits, ...limits }
+    // Who sets the concurrency says what it is from now on.
+    if (limits.concurrency !== undefined && !limits.ceiling) delete (next as { ceiling?: unknown }).ceiling
+    this.#limits = next
+    if (limits.ceiling) this.#startMs = performance.now()
   }
 
   get rates(): { dimension: 'requests' | 'tokens'; limit: number; windowMs: number }[] {
@@ -63,11 +67,12 @@ export class Gatekeeper {
     }
     const { dimension, enforcer } = full
     const requested = amountOf(full)
-    const waitMs = enforcer.waitMs(nowMs, requested)
     const used = enforcer.limit - enforcer.remaining(nowMs)
     if (this.profile.refusedCount) {
       for (const rate of this.#rates) if (rate.dimension === 'requests') rate.enforcer.charge(nowMs, 1)
     }
+    // After the charge: the hint has to hold for who follows it.
+    const waitMs = enforcer.waitMs(nowMs, requested)
     return this.profile.refuse({ why: dimension, limit: enforcer.limit, used, requested, waitMs })
   }
 
@@ -85,11 +90,29 @@ export class Gatekeeper {
     return headers
   }
 
-  /** Counts of a dimension that isn't given go on. */
   #build(limits: SimulatorLimits): void {
-    const build = (dimension: Rate['dimension']): readonly Rate[] =>
-      limits[dimension]?.map((limit) => ({ dimension, enforcer: enforcerOf(limit) })) ??
-      this.#rates.filter((rate) => rate.dimension === dimension)
+    const { concurrency = 1 } = limits
+    if (!Number.isSafeInteger(concurrency) || concurrency < 0) {
+      throw new RangeError(`simulator concurrency: expected a whole number ≥ 0, got ${String(concurrency)}`)
+    }
+    const build = (dimension: Rate['dimension']): readonly Rate[] => {
+      const before = this.#rates.filter((rate) => rate.dimension === dimension)
+      const wanted = limits[dimension]
+      if (wanted === undefined) return before
+      if (!Array.isArray(wanted)) {
+        throw new RangeError(
+          `simulator ${dimension}: expected an array of { limit, windowMs, kind? }, got ${typeof wanted}`,
+        )
+      }
+      return wanted.map((limit: WindowLimit, index) => {
+        const built = enforcerOf(limit)
+        const old = before[index]?.enforcer
+        if (old?.constructor !== built.constructor || old.windowMs !== built.windowMs)
+          return { dimension, enforcer: built }
+        old.limit = built.limit
+        return { dimension, enforcer: old }
+      })
+    }
     this.#rates = [...build('requests'), ...build('tokens')]
   }
 }

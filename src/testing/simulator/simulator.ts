@@ -144,10 +144,14 @@ class SimulatorServer implements Simulator {
   }
 
   async #moveLimits(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const limits = parseJson(await readText(request).catch(() => ''))
-    const ok = typeof limits === 'object' && limits !== null
-    if (ok) this.setLimits(limits as SimulatorLimits)
-    sendJson(response, ok ? 200 : 400, { ok })
+    try {
+      const limits: unknown = JSON.parse((await readText(request)) ?? '')
+      if (typeof limits !== 'object' || limits === null) throw new TypeError('expected an object of limits')
+      this.setLimits(limits)
+      sendJson(response, 200, { ok: true })
+    } catch (error) {
+      sendJson(response, 400, { ok: false, error: { message: String(error) } })
+    }
   }
 
   async #chat(request: IncomingMessage, response: ServerResponse, atMs: number): Promise<void> {
@@ -179,10 +183,14 @@ class SimulatorServer implements Simulator {
       leave()
       this.#refuse(response, error, record)
     }
+    // Undefined: too long, or the caller hung up.
     const text = await readText(request).catch(() => undefined)
-    if (text === undefined) return
+    if (text === undefined) {
+      if (!response.destroyed) refuse({ status: 413, code: '413', body: { error: { message: 'request too large' } } })
+      return
+    }
     const chat = readChatRequest(parseJson(text))
-    if (!request.headers.authorization?.replace(/^Bearer\s*/, '')) refuse(this.#profile.refuse({ why: 'auth' }))
+    if (!/^Bearer\s+\S/i.test(request.headers.authorization ?? '')) refuse(this.#profile.refuse({ why: 'auth' }))
     else if (!chat) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
     else {
       const tokens = chat.promptTokens + chat.maxTokens
@@ -273,14 +281,15 @@ function sendJson(response: ServerResponse, status: number, body: unknown, heade
   response.end(JSON.stringify(body))
 }
 
-async function readText(request: IncomingMessage): Promise<string> {
+async function readText(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new RangeError(`the body is longer than ${MAX_BODY_BYTES} bytes`)
-    chunks.push(chunk)
+    // Read on, so that the refusal reaches the caller; keep nothing.
+    if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
   }
+  if (bytes > MAX_BODY_BYTES) return undefined
   return Buffer.concat(chunks).toString('utf8')
 }
 

@@ -85,7 +85,7 @@ const GLM_ERRORS: Readonly<Record<string, readonly [status: number, message: str
 export const GLM_CODES: readonly string[] = Object.keys(GLM_ERRORS)
 
 function glmError(code: string, message?: string): WireError {
-  const row = GLM_ERRORS[code]
+  const row = Object.hasOwn(GLM_ERRORS, code) ? GLM_ERRORS[code] : undefined
   if (!row) throw new RangeError(`GLM code: expected one of ${GLM_CODES.join(', ')}, got ${code}`)
   const error: Record<string, unknown> = { code, message: message ?? row[1] }
   const body = code === '1301' ? { error, contentFilter: [{ role: 'user', level: 1 }] } : { error }
@@ -178,7 +178,7 @@ export function goDuration(ms: number): string {
 
 function fromTable(table: Readonly<Record<string, WireError>>, provider: string) {
   return (code: string): WireError => {
-    const error = table[code]
+    const error = Object.hasOwn(table, code) ? table[code] : undefined
     if (!error) throw new RangeError(`${provider} code: expected one of ${Object.keys(table).join(', ')}, got ${code}`)
     return error
   }
