@@ -4,8 +4,8 @@ export {
   type RequestContext,
   type RequestEvent,
   type RequestInput,
-  requestMachine,
   type RequestOutput,
+  requestMachine,
 } from './request-machine.js'
 export {
   type DegradedVia,

@@ -133,7 +133,7 @@ function reasonOf(cause: unknown): string {
 /** The error code a Redis reply begins with; Redis 7 puts `ERR` before those that come from Lua. */
 export function redisErrorCode(error: unknown): string {
   const message = error instanceof Error ? error.message : ''
-  return /^(?:ERR )?([A-Z]+)\b/.exec(message)?.[1] ?? ''
+  return /^(?:ERR )?([A-Z_]+)\b/.exec(message)?.[1] ?? ''
 }
 
 /** One process's handle on a group in Redis. */

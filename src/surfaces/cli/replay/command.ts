@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import type { RedisOptions } from 'ioredis'
 import { loadConfigFile, loadDotEnv, type PoolConfig, resolveConfig } from '../../../config.js'
 import type { Rate } from '../../../durations.js'
 import { CliError } from '../errors.js'
@@ -7,7 +6,7 @@ import { countOption, durationOption, factorOption, oneOf, rateOption, shareOpti
 import { exitOnSignals, note } from '../terminal.js'
 import type { ReplayLimits } from './limits.js'
 import { progressView } from './progress.js'
-import type { ReplayPool } from './protocol.js'
+import type { RedisTarget, ReplayPool } from './protocol.js'
 import { type ReplayOptions, replayTrace } from './replay.js'
 import { renderTable } from './table.js'
 import { summarize, traceFile } from './trace.js'
@@ -166,13 +165,13 @@ function poolOf({ name, provider, adaptive, degradedMessage, retry, maxQueued, m
 }
 
 /** Workers are other processes: a client can't be handed over to them. */
-function portable(redis: unknown, file: string): string | RedisOptions {
+function portable(redis: unknown, file: string): RedisTarget {
   const isPlain = typeof redis === 'object' && redis !== null && Object.getPrototypeOf(redis) === Object.prototype
-  if (typeof redis === 'string' || isPlain) return redis as string | RedisOptions
+  if (typeof redis === 'string' || isPlain) return redis as RedisTarget
   throw new CliError(`${file}: replay needs "redis" as a URL or options, got a client`)
 }
 
-function hostOf(redis: string | RedisOptions): string {
+function hostOf(redis: RedisTarget): string {
   if (typeof redis !== 'string') return `${redis.host ?? '127.0.0.1'}:${redis.port ?? 6379}`
   return URL.canParse(redis) ? new URL(redis).host : 'REDIS_URL'
 }

@@ -72,7 +72,7 @@ export class Killing {
     let pokedMs = 0
     while ((await this.#slotsHeld()) > 0) {
       if (wallMs() - killedWallMs > MAX_SLOTS_BACK_MS) {
-        this.note(`worker ${VICTIM}'s ${held} slots were not back after ${spell(MAX_SLOTS_BACK_MS)}`)
+        this.note(`slots that worker ${VICTIM} held (${held}): not back after ${spell(MAX_SLOTS_BACK_MS)}`)
         return { lost, slotsBackMs: null }
       }
       // A fleet that has nothing to ask the store does not notice that a lease ran out.
@@ -83,7 +83,7 @@ export class Killing {
       await sleep(POLL_MS)
     }
     const slotsBackMs = Math.round(wallMs() - killedWallMs)
-    this.note(`worker ${VICTIM}'s ${held} slots were back ${slotsBackMs} ms after the kill (real time)`)
+    this.note(`slots that worker ${VICTIM} held (${held}): back ${slotsBackMs} ms after the kill, in real time`)
     return { lost, slotsBackMs }
   }
 

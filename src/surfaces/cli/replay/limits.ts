@@ -49,7 +49,7 @@ export function spell(durationMs: number): string {
   for (const [unit, text] of [
     [parseDurationMs('1d'), 'd'],
     [parseDurationMs('1h'), 'h'],
-    [MINUTE_MS, 'm'],
+    [MINUTE_MS, 'min'],
     [1_000, 's'],
   ] as const) {
     if (durationMs >= unit) return `${Number((durationMs / unit).toFixed(2))} ${text}`

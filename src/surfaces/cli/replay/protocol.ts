@@ -1,4 +1,3 @@
-import type { RedisOptions } from 'ioredis'
 import type { ReplayLimits } from './limits.js'
 
 export type ReplayMode = 'governed' | 'unprotected'
@@ -16,6 +15,9 @@ export interface ReplayPool {
   readonly queue?: { readonly maxQueued: number; readonly maxActive: number }
 }
 
+/** A URL, or ioredis options: never a client, which can't be handed to another process. */
+export type RedisTarget = string | { readonly host?: string; readonly port?: number }
+
 /** What a worker must know. Limits are scaled to the replay's speed already. */
 export interface WorkerSetup {
   readonly mode: ReplayMode
@@ -26,7 +28,7 @@ export interface WorkerSetup {
   readonly speed: number
   readonly seed: number
   readonly namespace: string
-  readonly redis?: string | RedisOptions
+  readonly redis?: RedisTarget
 }
 
 /** Index, trace time since the first row, tokens: a row on its way to a worker. */

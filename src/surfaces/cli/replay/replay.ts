@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { RedisOptions } from 'ioredis'
 import { SLACK_MS } from '../../../durations.js'
 import { CliError } from '../errors.js'
 import { Fleet } from './fleet.js'
+import { idealMeanWaitMs } from './ideal.js'
 import { Killing, type KillReport } from './kill.js'
 import { deriveLimits, describeLimits, type ReplayLimits, scaleLimits, spell } from './limits.js'
 import type { ReplayProgress } from './progress.js'
-import type { ReplayMode, ReplayPool, WorkerSetup } from './protocol.js'
+import type { RedisTarget, ReplayMode, ReplayPool, WorkerSetup } from './protocol.js'
 import { startProvider } from './provider-process.js'
 import { type ModeReport, type ReplayReport, Tally } from './report.js'
 import { sharedStore } from './store.js'
@@ -34,7 +34,7 @@ export interface ReplayOptions {
   /** SIGKILL a worker when this share of the trace's time has passed. */
   readonly killAt?: number
   /** Left out: the embedded store for one process, an own redis-server for more. */
-  readonly redis?: string | RedisOptions
+  readonly redis?: RedisTarget
   readonly note?: (line: string) => void
   readonly onProgress?: (progress: ReplayProgress) => void
 }
@@ -58,6 +58,8 @@ export async function replayTrace(options: ReplayOptions): Promise<ReplayReport>
   const limits = options.limits ?? deriveLimits(summary, options.busy, options.latencyMs)
   const derived = options.limits ? '' : ` (the trace's mean use is ${options.busy} of them)`
   note(`limits: ${describeLimits(limits)}${derived}`)
+  const idealMs = await idealMeanWaitMs(options.trace, limits, options.latencyMs)
+  note(`under these limits an ideal scheduler would make requests wait ${(idealMs / 1000).toFixed(2)} s on average`)
   const largest = limits.tokens.find(({ limit }) => limit < summary.maxTokens)
   if (largest)
     note(`requests of up to ${summary.maxTokens} LLM tokens can't pass a limit of ${largest.limit}: they fail`)

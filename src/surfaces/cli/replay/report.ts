@@ -53,7 +53,7 @@ export class Tally {
     const dueMs = atMs / this.speed
     const calledMs = Math.max(dueMs, endedMs - callMs)
     this.counts[status]++
-    this.#spans.push({ dueMs, calledMs, endedMs })
+    this.#spans.push({ dueMs, calledMs, endedMs, accepted: status === 'completed' })
     if (status === 'completed') this.#added.push((calledMs - dueMs) * this.speed)
   }
 

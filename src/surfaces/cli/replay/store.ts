@@ -1,18 +1,20 @@
 import { spawnSync } from 'node:child_process'
-import type { RedisOptions } from 'ioredis'
 import { startRedisServer } from '../../../testing/index.js'
 import { CliError } from '../errors.js'
+import type { RedisTarget } from './protocol.js'
+
+const BINARY = 'redis-server'
 
 export interface SharedStore {
   /** Undefined: the embedded one. */
-  readonly redis?: string | RedisOptions
+  readonly redis?: RedisTarget
   stop(): Promise<void>
 }
 
 /** The store that the replayed processes share: the one that is given, none for one process, else a Redis of its own. */
 export async function sharedStore(
   processes: number,
-  redis: string | RedisOptions | undefined,
+  redis: RedisTarget | undefined,
   note: (line: string) => void,
 ): Promise<SharedStore> {
   if (redis !== undefined) return { redis, stop: async () => {} }
@@ -30,5 +32,5 @@ export async function sharedStore(
 }
 
 export function hasRedisServer(): boolean {
-  return spawnSync('redis-server', ['--version'], { stdio: 'ignore' }).status === 0
+  return spawnSync(BINARY, ['--version'], { stdio: 'ignore' }).status === 0
 }

@@ -26,7 +26,7 @@ export function renderTable({ governed, unprotected }: ReplayReport, traceMs: nu
     ...(codes.length === 0 ? [row("provider's 429s", () => perHour(0))] : []),
     ...codes.map((code) => row(`provider's 429s, code ${code}`, ({ provider429 }) => perHour(provider429[code] ?? 0))),
     row('worst sliding window, of the limit', ({ worstWindowRatio }) => percent(worstWindowRatio, 1)),
-    row('utilisation while backlogged', ({ utilisation }) => percent(utilisation, 1)),
+    row('utilisation (while backlogged, if ever)', ({ utilisation }) => percent(utilisation, 1)),
     row('added latency, mean', ({ addedLatencyMs }) => seconds(addedLatencyMs.mean)),
     row('added latency, p50', ({ addedLatencyMs }) => seconds(addedLatencyMs.p50)),
     row('added latency, p99', ({ addedLatencyMs }) => seconds(addedLatencyMs.p99)),

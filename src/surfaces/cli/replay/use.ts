@@ -8,6 +8,8 @@ export interface Span {
   /** When its last call began: until then it waited. */
   readonly calledMs: number
   readonly endedMs: number
+  /** Whether the provider let its last call in. */
+  readonly accepted: boolean
 }
 
 type Interval = readonly [fromMs: number, toMs: number]
@@ -74,8 +76,10 @@ function dimensionsOf(
   ]
   if (concurrency === undefined) return dimensions
   const windowMs = Math.min(CONCURRENCY_BIN_MS, ...dimensions.map((one) => one.windowMs))
-  const busy = busyTime(spans)
-  const use = (fromMs: number, toMs: number) => (busy(toMs) - busy(fromMs)) / (concurrency * (toMs - fromMs))
+  const busy = busyTime(spans.filter(({ accepted }) => accepted))
+  // Callers see their calls a little longer than the provider does, who lets no more in than the limit.
+  const use = (fromMs: number, toMs: number) =>
+    Math.min(1, (busy(toMs) - busy(fromMs)) / (concurrency * (toMs - fromMs)))
   const slots: Dimension = {
     windowMs,
     useAt: (endMs, binMs) => use(endMs - binMs, endMs),
