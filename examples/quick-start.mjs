@@ -17,7 +17,7 @@ const gate = createHeadgate({
   },
   tenants: { web: { weight: 4 }, batch: { weight: 1 } },
 })
-await gate.ready() // rejects after 5 s if Redis does not answer
+await gate.ready() // rejects within 5 s if Redis does not answer
 
 // Every step of every request:
 gate.on('transition', ({ requestId, from, to, event }) => {

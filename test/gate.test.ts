@@ -26,7 +26,10 @@ describe('the gate against a provider', () => {
     gate.on('transition', (event) => transitions.push(event))
     return gate
   }
-  const path = () => transitions.map(({ to }) => to)
+  /** A machine under load may let a grant go void before its first connection stands: then it is granted again. */
+  const withoutVoids = () =>
+    transitions.filter(({ event }, index) => event !== 'TOKEN_VOID' && transitions[index + 1]?.event !== 'TOKEN_VOID')
+  const path = () => withoutVoids().map(({ to }) => to)
 
   test('a request goes from producer to provider and back', async () => {
     open()
@@ -35,7 +38,7 @@ describe('the gate against a provider', () => {
     const outcome = await request.outcome
     expect(outcome).toMatchObject({ status: 'completed', attempts: 1, usage: { totalTokens: 7, completionTokens: 3 } })
     expect(outcome.value).toMatchObject({ object: 'chat.completion', model: 'glm' })
-    expect(transitions.map(({ from, to, event, attempt }) => [from, to, event, attempt])).toEqual([
+    expect(withoutVoids().map(({ from, to, event, attempt }) => [from, to, event, attempt])).toEqual([
       [null, 'queued', 'xstate.init', 0],
       ['queued', 'waiting-for-token', 'ADMITTED', 0],
       ['waiting-for-token', 'calling', 'TOKEN_GRANTED', 1],

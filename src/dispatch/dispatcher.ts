@@ -8,13 +8,11 @@ import { Alarm } from './alarm.js'
 import { ClockSync } from './clock-sync.js'
 import { FairQueue, type Place } from './fair-queue.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
+import { Handout } from './handout.js'
 import type { DispatcherOptions } from './options.js'
+import { selectWaiters } from './selection.js'
 import { type Batch, Session } from './session.js'
 
-const MAX_WAITERS_PER_BATCH = 128
-const MAX_WAITERS_PER_FLOW = 64
-/** Grants handed out in one turn of the event loop: each runs its receiver, so a larger burst would block it. */
-const GRANTS_PER_TURN = 32
 const RETRY_BASE_MS = 50
 const RETRY_CAP_MS = 1_000
 
@@ -32,6 +30,7 @@ export class Dispatcher {
   readonly #places = new Map<TokenRequest, Place<TokenRequest>>()
   /** Flows whose first waiter was refused at the last look: more of them need not be shown, nor make us ask. */
   readonly #blockedFlows = new Set<string>()
+  readonly #handout: Handout
   readonly #retryAlarm: Alarm
   readonly #leaseAlarm: Alarm
   readonly #reconnectAlarm: Alarm
@@ -52,6 +51,7 @@ export class Dispatcher {
     this.#options = options
     const { clock } = options
     this.#session = new Session(options, randomUUID().slice(0, 8))
+    this.#handout = new Handout(clock)
     this.#retryAlarm = new Alarm(clock, () => this.#ask())
     this.#leaseAlarm = new Alarm(clock, () => this.#ask())
     this.#reconnectAlarm = new Alarm(clock, () => this.#ask())
@@ -108,12 +108,17 @@ export class Dispatcher {
 
   /** Waits for a grant; fair between flows, first come first served inside one. */
   request(request: TokenRequest): void {
-    this.#places.set(request, this.#waiting.add(request.flowKey, request.weight, request.share, request))
+    const { flowKey, weight, share, order } = request
+    const place = this.#waiting.add(flowKey, weight, share, request, order)
+    request.order = place.order
+    this.#places.set(request, place)
     if (!this.#blockedFlows.has(request.flowKey)) this.#ask()
   }
 
   /** Stops waiting; no callback comes afterwards. */
   withdraw(request: TokenRequest): void {
+    const grant = this.#handout.remove(request)
+    if (grant) this.settle(grant, { unsent: true })
     const place = this.#places.get(request)
     if (!place) return
     this.#places.delete(request)
@@ -129,12 +134,9 @@ export class Dispatcher {
    */
   maySend(grant: Grant): boolean {
     if (grant.state !== 'unsent') return false
-    if (this.#sync.latest(this.#options.clock.now()) > grant.sendByMs) {
-      grant.state = 'void'
-      return false
-    }
-    grant.state = 'sent'
-    return true
+    const late = this.#sync.latest(this.#options.clock.now()) > grant.sendByMs
+    grant.state = late ? 'void' : 'sent'
+    return !late
   }
 
   /** Ends a grant, exactly once; a further call has no effect. */
@@ -171,7 +173,10 @@ export class Dispatcher {
 
   get #isIdle(): boolean {
     const { open, ended } = this.#session
-    return this.#stopped || (this.#waiting.size === 0 && open.size === 0 && ended.length === 0 && !this.#batch)
+    if (this.#stopped) return true
+    // To a store that does not answer nothing can be reported: it comes back with the lease.
+    const reported = this.#failures > 0 || (ended.length === 0 && !this.#batch)
+    return reported && this.#waiting.size === 0 && open.size === 0
   }
 
   get #stopped(): boolean {
@@ -198,16 +203,20 @@ export class Dispatcher {
     this.#busy = true
     while (this.#wanted && !this.#stopped) {
       this.#wanted = false
+      if (this.#batch && this.#session.abandons(this.#batch, this.#options.clock.now())) {
+        this.#distrust ||= this.#batch.exchange.distrust
+        this.#batch = undefined
+      }
       this.#batch ??= this.#compose()
-      const sentMs = this.#options.clock.now()
       try {
         this.#roundTrips++
+        this.#batch.sends++
         const reply = await this.#options.store.exchange(this.#batch.exchange)
         if (this.#stopped) break
         const batch = this.#batch
         this.#batch = undefined
         this.#failures = 0
-        this.#absorb(batch, reply, sentMs, this.#options.clock.now())
+        this.#absorb(batch, reply, this.#options.clock.now())
       } catch (error) {
         // The same batch goes again, under the same number: if it was applied, its reply comes from memory.
         this.#lost(error)
@@ -221,11 +230,7 @@ export class Dispatcher {
   #compose(): Batch<TokenRequest> {
     const nowMs = this.#options.clock.now()
     this.#session.refresh(nowMs)
-    // Of a blocked flow the head matters; a few more save a round trip when it is served.
-    const blockedShown = this.#waiting.flowCount > MAX_WAITERS_PER_BATCH / 4 ? 1 : 4
-    const places = this.#waiting.peek(MAX_WAITERS_PER_BATCH, (key) =>
-      this.#blockedFlows.has(key) ? blockedShown : MAX_WAITERS_PER_FLOW,
-    )
+    const places = selectWaiters(this.#waiting, this.#blockedFlows, this.spec.pools.length)
     const distrust = this.#distrust
     this.#distrust = false
     return this.#session.compose(places, this.#sync, nowMs, distrust)
@@ -240,22 +245,21 @@ export class Dispatcher {
     this.#reconnectAlarm.set(this.#options.clock.now() + delayMs)
   }
 
-  #absorb(batch: Batch<TokenRequest>, reply: ExchangeReply, sentMs: number, receivedMs: number): void {
+  #absorb(batch: Batch<TokenRequest>, reply: ExchangeReply, receivedMs: number): void {
     const { spec, onNews } = this.#options
-    const trusted = this.#sync.observe(reply.nowMs, sentMs, receivedMs)
+    // The reply to a repeated batch may be that of its first sending.
+    const trusted = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
     const { joined } = this.#session
     this.#session.answered(batch, reply, receivedMs)
     this.#follow(reply)
-    if (reply.fenced) {
-      if (joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
-      this.#wanted = true
-      return
-    }
+    // Before anything else: a jump over the lease's end fences this process too.
     if (!trusted) {
       this.#distrust = true
-      this.#wanted = true
       onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
     }
+    if (reply.fenced && joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
+    if (!trusted || reply.fenced) this.#wanted = true
+    if (reply.fenced) return
     this.#markJoined()
     const left = this.#hand(batch, reply, trusted)
     const retryAtMs = reply.retryAtMs || reply.learnUntilMs
@@ -275,7 +279,7 @@ export class Dispatcher {
 
   /** Hands grants and refusals to their waiters; returns whether an unblocked flow has more to show. */
   #hand(batch: Batch<TokenRequest>, reply: ExchangeReply, trusted: boolean): boolean {
-    const served: { request: TokenRequest; grant: Grant }[] = []
+    let served = false
     for (const { grant: number, buckets } of reply.grants) {
       const place = batch.waiters.get(number)
       if (!place) continue
@@ -287,7 +291,8 @@ export class Dispatcher {
       if (!this.#places.delete(place.item)) this.settle(grant, { unsent: true })
       else {
         this.#waiting.take(place)
-        served.push({ request: place.item, grant })
+        this.#handout.add(place.item, grant)
+        served = true
       }
     }
     for (const { grant: number, limit, max } of reply.refused) {
@@ -298,16 +303,13 @@ export class Dispatcher {
       place.item.onRefused(this.#options.spec.limits[limit]?.id ?? '', max)
     }
     this.#blockedFlows.clear()
-    for (const place of batch.waiters.values()) this.#blockedFlows.add(place.flow.key)
-    this.#deliver(served, 0)
-    if (served.length === 0) return false
+    for (const { queued, flow } of batch.waiters.values()) {
+      if (queued) this.#blockedFlows.add(flow.key)
+      else this.#wanted = true // Withdrawn meanwhile: what it reserved ahead of others is theirs now.
+    }
+    this.#handout.go()
+    if (!served) return false
     return this.#waiting.peek(1, (key) => (this.#blockedFlows.has(key) ? 0 : 1)).length > 0
-  }
-
-  #deliver(served: readonly { request: TokenRequest; grant: Grant }[], from: number): void {
-    const to = Math.min(served.length, from + GRANTS_PER_TURN)
-    for (const { request, grant } of served.slice(from, to)) request.onGrant(grant)
-    if (to < served.length) this.#options.clock.setTimeout(() => this.#deliver(served, to), 0)
   }
 
   #renewLease(): void {

@@ -3,6 +3,8 @@ export interface Place<T> {
   readonly item: T
   readonly flow: Flow<T>
   readonly cost: number
+  /** Rising with each arrival. */
+  readonly order: number
   previous: Place<T> | undefined
   next: Place<T> | undefined
   queued: boolean
@@ -28,6 +30,7 @@ const MAX_IDLE_FLOWS = 1024
 export class FairQueue<T> {
   #size = 0
   #virtualTime = 0
+  #lastOrder = 0
   readonly #flows = new Map<string, Flow<T>>()
   readonly #finishTags = new Map<string, number>()
 
@@ -40,8 +43,11 @@ export class FairQueue<T> {
     return this.#flows.size
   }
 
-  /** Appends an item to its flow. `cost` and `weight` must be above 0. */
-  add(key: string, weight: number, cost: number, item: T): Place<T> {
+  /**
+   * Adds an item to its flow: at the end, or, with the `order` of a place it had before, where it would stand had it never
+   * left; then its flow no longer pays for it. `cost` and `weight` must be above 0.
+   */
+  add(key: string, weight: number, cost: number, item: T, order?: number): Place<T> {
     let flow = this.#flows.get(key)
     if (!flow) {
       const start = Math.max(this.#virtualTime, this.#finishTags.get(key) ?? 0)
@@ -49,10 +55,27 @@ export class FairQueue<T> {
       this.#flows.set(key, flow)
       this.#finishTags.delete(key)
     }
-    const place: Place<T> = { item, flow, cost, previous: flow.last, next: undefined, queued: true }
-    if (flow.last) flow.last.next = place
+    const place: Place<T> = {
+      item,
+      flow,
+      cost,
+      order: order ?? ++this.#lastOrder,
+      previous: flow.last,
+      next: undefined,
+      queued: true,
+    }
+    if (order !== undefined) {
+      flow.start -= cost / weight
+      // Who comes back was among the first: look from the front.
+      let after = flow.first
+      while (after && after.order < order) after = after.next
+      place.next = after
+      place.previous = after ? after.previous : flow.last
+    }
+    if (place.previous) place.previous.next = place
     else flow.first = place
-    flow.last = place
+    if (place.next) place.next.previous = place
+    else flow.last = place
     this.#size++
     return place
   }
@@ -82,8 +105,11 @@ export class FairQueue<T> {
     return true
   }
 
-  /** The next items in fair order, left in place: at most `max`, and of each flow at most `perFlow(key)`. */
-  peek(max: number, perFlow: (key: string) => number): Place<T>[] {
+  /**
+   * The next items in fair order, left in place: at most `max`, of each flow at most `perFlow(key)`, and of a flow none
+   * from the first that `accept` turns down.
+   */
+  peek(max: number, perFlow: (key: string) => number, accept: (item: T) => boolean = () => true): Place<T>[] {
     const cursors = [...this.#flows.values()].map((flow) => ({
       place: flow.first,
       tag: flow.start,
@@ -96,6 +122,10 @@ export class FairQueue<T> {
         if (cursor.place && cursor.left > 0 && (!best || cursor.tag < best.tag)) best = cursor
       }
       if (!best?.place) break
+      if (!accept(best.place.item)) {
+        best.left = 0
+        continue
+      }
       places.push(best.place)
       best.tag += best.place.cost / best.place.flow.weight
       best.place = best.place.next

@@ -29,6 +29,8 @@ export interface TokenRequest {
   /** Local time at which the wait began: older waits of other processes go first. */
   readonly sinceMs: number
   readonly callTimeoutMs: number
+  /** Set by the dispatcher; a request that comes back with it, after a grant that went void, keeps its place. */
+  order?: number
   readonly onGrant: (grant: Grant) => void
   /** The cost exceeds the limit `id` as it now stands, `max`. */
   readonly onRefused: (id: string, max: number) => void

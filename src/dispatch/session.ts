@@ -11,6 +11,8 @@ export interface Batch<T> {
   readonly exchange: Exchange
   /** By the number of the grant asked for. */
   readonly waiters: Map<number, Place<T>>
+  readonly firstSentMs: number
+  sends: number
 }
 
 export interface SessionOptions {
@@ -84,14 +86,15 @@ export class Session {
       leaseMs: this.options.leaseMs,
       holdUntilMs: this.#holdUntilMs(sync),
       knownEpoch: this.#epoch,
-      candidateEpoch: `${this.name}-${this.#incarnation}`,
+      // Never an epoch opened before: a store that lost its state must not look as if it hadn't.
+      candidateEpoch: `${this.name}-${this.#incarnation}-${this.#seq}`,
       distrust,
       adoptions: joining ? [...this.#adoptable].map(([grant, slots]) => ({ grant, slots })) : [],
       settlements: this.ended.splice(0, MAX_SETTLEMENTS_PER_BATCH),
       waiters: asked,
     }
     this.#answeredMs ||= nowMs
-    return { exchange, waiters }
+    return { exchange, waiters, firstSentMs: nowMs, sends: 0 }
   }
 
   /** Takes the answer to a batch in; a fenced process takes a new id and keeps what it owes. */
@@ -101,9 +104,21 @@ export class Session {
     if (stateLost) this.#forgetRefunds(reply.fenced ? batch.exchange.settlements : [])
     this.#epoch = reply.epoch
     if (reply.fenced) {
-      if (!stateLost) this.ended.unshift(...batch.exchange.settlements)
+      // Refused at its first sending it was certainly not applied.
+      if (!stateLost) this.#takeBack(batch, batch.sends > 1)
       this.#rejoin()
     } else if (batch.exchange.seq === 1) this.#adoptable.clear()
+  }
+
+  /**
+   * Gives a batch up that may have outlived its process id, and takes a new one. True if so: sent again it might be
+   * applied twice, because a first batch is never fenced.
+   */
+  abandons(batch: Batch<TokenRequest>, nowMs: number): boolean {
+    if (nowMs - batch.firstSentMs <= this.options.leaseMs * LEASE_USED) return false
+    this.#takeBack(batch, true)
+    this.#rejoin()
+    return true
   }
 
   grant(request: TokenRequest, number: number, buckets: readonly number[], nowMs: number): Grant {
@@ -152,12 +167,15 @@ export class Session {
     return this.ended.some((settlement) => settlement.pool === pool && settlement.coolDownMs > 0)
   }
 
+  /** Owes a batch's settlements again; where it may have been applied, without what must not be given back twice. */
+  #takeBack({ exchange: { settlements } }: Batch<TokenRequest>, mayBeApplied: boolean): void {
+    this.ended.unshift(...(mayBeApplied ? debtsOf(settlements) : settlements))
+  }
+
   /** The store forgot what it was charged: there is nothing left to give back, only debts to report. */
   #forgetRefunds(unapplied: readonly Settlement[]): void {
     this.#forgotten = this.#grantNumber
-    const debts = (adjustments: readonly Adjustment[]) => adjustments.filter(([, , delta]) => delta > 0)
-    const unsettled = [...unapplied, ...this.ended]
-    this.ended = unsettled.map((owed) => ({ ...owed, adjustments: debts(owed.adjustments) }))
+    this.ended = debtsOf([...unapplied, ...this.ended])
   }
 
   #rejoin(): void {
@@ -182,4 +200,9 @@ export class Session {
     for (const grant of this.open.values()) latestMs = Math.max(latestMs, grant.sendByMs + grant.callTimeoutMs)
     return Math.ceil(latestMs)
   }
+}
+
+/** The same settlements without what they give back. */
+function debtsOf(settlements: readonly Settlement[]): Settlement[] {
+  return settlements.map((owed) => ({ ...owed, adjustments: owed.adjustments.filter(([, , delta]) => delta > 0) }))
 }

@@ -50,6 +50,8 @@ export interface Entry {
   processing: boolean
   tokenRequest: TokenRequest | undefined
   grant: Grant | undefined
+  /** The place among the waiters of the grant just void: the request goes on waiting there. */
+  comeBack: Pick<TokenRequest, 'order' | 'sinceMs'> | undefined
   call: AbortController | undefined
   backoffTimer: TimerHandle | undefined
   deadlineTimer: TimerHandle | undefined
@@ -75,6 +77,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     processing: false,
     tokenRequest: undefined,
     grant: undefined,
+    comeBack: undefined,
     call: undefined,
     backoffTimer: undefined,
     deadlineTimer: undefined,

@@ -131,12 +131,12 @@ export class RequestRunner {
     for (const entry of [...this.#entries.values()]) this.#send(entry, { type: 'CANCEL' })
   }
 
-  /** One event at a time: what an effect sends waits until the event that caused it is through. */
+  /** One event at a time: what an effect sends waits until the event that caused it is through. None to what is done. */
   #send(entry: Entry, event: RequestEvent): void {
     entry.inbox.push(event)
     if (entry.processing) return
     entry.processing = true
-    for (let next = entry.inbox.shift(); next; next = entry.inbox.shift()) {
+    for (let next = entry.inbox.shift(); next && this.#entries.has(entry.spec.id); next = entry.inbox.shift()) {
       entry.event = next.type
       entry.actor.send(next)
     }
@@ -180,7 +180,10 @@ export class RequestRunner {
       charges: spec.charges,
       sinceMs: this.#options.clock.now(),
       callTimeoutMs: spec.pool.config.callTimeoutMs,
+      ...entry.comeBack,
       onGrant: (grant) => {
+        const { order, sinceMs } = tokenRequest
+        entry.comeBack = { ...(order !== undefined && { order }), sinceMs }
         entry.tokenRequest = undefined
         entry.grant = grant
         this.#send(entry, { type: 'TOKEN_GRANTED' })
@@ -222,6 +225,7 @@ export class RequestRunner {
     if (entry.call !== call) return
     entry.call = undefined
     entry.grant = undefined
+    if (end.type !== 'unsent') entry.comeBack = undefined // A retry waits anew.
     this.#report(entry, end)
   }
 

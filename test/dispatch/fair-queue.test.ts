@@ -46,6 +46,17 @@ describe('FairQueue', () => {
     expect(drain(queue, 10)).toEqual(Array(10).fill('b'))
   })
 
+  test('who comes back stands where it would had it never left, and its flow no longer pays for it', () => {
+    const queue = new FairQueue<string>()
+    const places = ['a1', 'a2', 'a3'].map((item) => queue.add('a', 1, 1, item))
+    for (const item of ['b1', 'b2', 'b3']) queue.add('b', 1, 1, item)
+    expect(drain(queue, 4)).toEqual(['a1', 'b1', 'a2', 'b2'])
+    queue.add('a', 1, 1, 'a1', places[0]!.order)
+    queue.add('a', 1, 1, 'a4')
+    queue.add('a', 1, 1, 'a2', places[1]!.order)
+    expect(drain(queue)).toEqual(['a1', 'a2', 'a3', 'b3', 'a4'])
+  })
+
   test('peek shows fair order, bounded by flow, and changes nothing', () => {
     const queue = new FairQueue<string>()
     for (const item of ['a1', 'a2', 'a3']) queue.add('a', 1, 1, item)
