@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
-import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+import type { OutcomeStatus } from '../machines/vocabulary.js'
 import type { Clock } from './clock.js'
 import type { ResolvedConfig } from './config.js'
 import type { Dispatcher } from './dispatch/dispatcher.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
+import type { GateStats, LimitChange, PoolStats } from './gate-types.js'
 import {
   type CallInput,
   type ChatCompletion,
@@ -40,32 +41,6 @@ export interface GateParts {
   readonly runner: RequestRunner
   readonly caller: HttpCaller
   readonly connection: RedisConnection | undefined
-}
-
-/** One pool as this process sees it. */
-export interface PoolStats {
-  readonly dispatcher: DispatcherState
-  readonly atGate: number
-  readonly queued: number
-  readonly active: number
-  readonly states: Readonly<Partial<Record<RequestState, number>>>
-  readonly outcomes: Readonly<Record<OutcomeStatus, number>>
-  /** Provider answers with HTTP 429, by code. */
-  readonly provider429: Readonly<Record<string, number>>
-}
-
-export interface GateStats {
-  readonly pools: Readonly<Record<string, PoolStats>>
-  /** Exchanges with the store, and grants received, since the start. */
-  readonly roundTrips: number
-  readonly granted: number
-}
-
-/** New values for limits that the pool is configured with. */
-export interface LimitChange {
-  readonly requests?: { readonly limit: number; readonly per: number | string }
-  readonly tokens?: { readonly limit: number; readonly per: number | string }
-  readonly concurrency?: number
 }
 
 /** Governs calls: see `createHeadgate`. */

@@ -1,0 +1,27 @@
+import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+
+/** One pool as this process sees it. */
+export interface PoolStats {
+  readonly dispatcher: DispatcherState
+  readonly atGate: number
+  readonly queued: number
+  readonly active: number
+  readonly states: Readonly<Partial<Record<RequestState, number>>>
+  readonly outcomes: Readonly<Record<OutcomeStatus, number>>
+  /** Provider answers with HTTP 429, by code. */
+  readonly provider429: Readonly<Record<string, number>>
+}
+
+export interface GateStats {
+  readonly pools: Readonly<Record<string, PoolStats>>
+  /** Exchanges with the store, and grants received, since the start. */
+  readonly roundTrips: number
+  readonly granted: number
+}
+
+/** New values for limits that the pool is configured with. */
+export interface LimitChange {
+  readonly requests?: { readonly limit: number; readonly per: number | string }
+  readonly tokens?: { readonly limit: number; readonly per: number | string }
+  readonly concurrency?: number
+}
