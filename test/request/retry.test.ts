@@ -19,7 +19,7 @@ describe('backoff', () => {
         const delayMs = backoffMs(attempt, failure, policy, random)
         expect(delayMs).toBeGreaterThanOrEqual(0)
         expect(delayMs).toBeLessThanOrEqual(policy.capMs)
-        expect(delayMs).toBeLessThanOrEqual(policy.baseMs * 2 ** (attempt - 1))
+        expect(delayMs).toBeLessThanOrEqual(policy.baseMs && policy.baseMs * 2 ** (attempt - 1))
       }),
     )
   })
