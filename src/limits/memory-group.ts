@@ -133,10 +133,12 @@ export class MemoryGroup {
 
   #renew({ nowMs, processId }: Round, exchange: Exchange): Member {
     let member = this.#members.get(processId)
-    if (!member || member.dead) {
+    if (!member) {
       member = newMember()
       this.#members.set(processId, member)
     }
+    // A dead one that joins again by the same name keeps the slots that are held for its calls.
+    member.dead = false
     member.expiresMs = nowMs + exchange.leaseMs
     member.holdUntilMs = exchange.holdUntilMs
     member.seq = exchange.seq

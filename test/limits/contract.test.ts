@@ -110,6 +110,17 @@ describe.each([memoryKind(), redisKind()])('store contract: $name', (kind) => {
     expect((await b.ask([one])).grants).toHaveLength(1)
   })
 
+  test('a dead process that joins again by the same name keeps the slots held for its calls', async () => {
+    const spec = groupOf(slots('c', 2))
+    const a = member(spec, 'a')
+    await a.ask([one], [], { leaseMs: 10_000, holdUntilMs: world.instant.nowMs + 30_000 })
+    world.instant.nowMs += 10_000
+    a.seq = 0
+    expect((await a.ask([one, one], [], { leaseMs: 10_000 })).grants).toHaveLength(1)
+    world.instant.nowMs += 10_000
+    expect((await member(spec, 'b').ask([one, one])).grants).toHaveLength(2)
+  })
+
   test('a fenced process joins again under a new id and keeps the slots of its running calls', async () => {
     const spec = groupOf(slots('c', 2))
     const a = member(spec, 'a')

@@ -1,3 +1,4 @@
+import { seededRandom } from '../../../testing/index.js'
 import type { Trace, TraceRow } from './trace.js'
 
 export interface GenerateOptions {
@@ -23,7 +24,7 @@ const MAX_GENERATED_TOKENS = 4_000
 /** A made-up trace: steady traffic with bursts, the same for the same seed. */
 export function generateTrace(options: GenerateOptions): TraceRow[] {
   const { durationMs, perMinute, bursts, contextTokens = 500, generatedTokens = 100 } = options
-  const random = seeded(options.seed)
+  const random = seededRandom(options.seed)
   const times: number[] = []
   const poisson = (meanGapMs: number, arrive: (atMs: number) => void) => {
     for (let atMs = gap(meanGapMs, random); atMs < durationMs; atMs += gap(meanGapMs, random)) arrive(atMs)
@@ -64,17 +65,6 @@ export function traceCsv(rows: readonly TraceRow[], startMs = Date.UTC(2024, 0, 
     return `${stamp}${rest},${contextTokens},${generatedTokens}`
   })
   return `${['TIMESTAMP,ContextTokens,GeneratedTokens', ...lines].join('\r\n')}\r\n`
-}
-
-/** mulberry32: uniform in [0, 1). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 function gap(meanMs: number, random: () => number): number {

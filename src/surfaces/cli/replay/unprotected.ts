@@ -1,7 +1,7 @@
 import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { seededRandom } from '../../../testing/index.js'
 import { type Caller, type CallReport, promptOf } from './caller.js'
-import { seeded } from './generate.js'
 import type { WorkerSetup } from './protocol.js'
 
 /** As the openai and zhipu SDKs do out of the box. */
@@ -20,7 +20,7 @@ interface Answer {
 /** Callers without a gate: each request goes out when it is due, and what is refused is retried as an SDK would. */
 export function unprotectedCaller({ pool, baseURL, speed, seed }: WorkerSetup): Caller {
   const agent = new Agent({ keepAlive: true })
-  const random = seeded(seed)
+  const random = seededRandom(seed)
   const url = new URL(`${baseURL}/chat/completions`)
   let refused = 0
 
