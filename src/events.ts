@@ -56,13 +56,13 @@ export interface GateEvents {
 
 /** The gate's typed events. A listener that throws breaks nothing but itself: see `emitSafely`. */
 export class GateEmitter extends EventEmitter<GateEvents> {
-  /** Emits; what a listener throws surfaces as an unhandled rejection and never inside the request. */
+  /** Emits; what a listener throws becomes a process warning: the request it was told of goes on. */
   emitSafely<K extends keyof GateEvents>(name: K, event: Parameters<GateEvents[K]>[0]): void {
     if (this.listenerCount(name) === 0) return
     try {
       ;(this.emit as (name: K, event: Parameters<GateEvents[K]>[0]) => boolean).call(this, name, event)
     } catch (error) {
-      void Promise.reject(error)
+      process.emitWarning(error instanceof Error ? error : new Error(`a gate listener threw ${typeof error}`))
     }
   }
 }

@@ -14,6 +14,7 @@ import {
   type ChatInput,
   chatBody,
   checkCall,
+  checkFunction,
   PRIORITY_WEIGHT,
 } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
@@ -93,6 +94,7 @@ export class Headgate {
    */
   async run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Promise<T> {
     checkCall(input, this.#parts.pools)
+    checkFunction(fn)
     const { runtime } = this.#parts.pools.get(input.pool)!
     const work = functionWork(runtime.config.provider, this.#parts.clock, fn)
     const { intake, admission } = this.#admit(input, work, input.estimatedTokens ?? 0, runtime.config.models[0] ?? '')
@@ -139,6 +141,7 @@ export class Headgate {
   /** Resolves when the store has answered; rejects with STORE_UNAVAILABLE within 5 s, naming host and cause. */
   async ready(): Promise<void> {
     const { clock, connection, dispatchers } = this.#parts
+    if (this.#closed) throw new HeadgateError('CANCELLED', 'the gate is closed')
     let timer: unknown
     const late = new Promise<never>((_, reject) => {
       timer = clock.setTimeout(() => {

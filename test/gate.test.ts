@@ -160,6 +160,69 @@ describe('the gate against a provider', () => {
     expect(calls).toBe(1)
   })
 
+  test.each([
+    Object.create(null),
+    {
+      get status(): number {
+        throw new Error('no')
+      },
+    },
+    Proxy.revocable({}, {}).proxy,
+    'text',
+    undefined,
+  ])('whatever a function throws (%#), the request ends and nothing else does', async (thrown) => {
+    open()
+    const failing = gate.run({ pool: 'glm' }, async () => {
+      throw thrown
+    })
+    await expect(failing).rejects.toMatchObject({ name: 'HeadgateError', code: 'PROVIDER_ERROR' })
+    expect(await gate.run({ pool: 'glm' }, async () => 'next')).toBe('next')
+  })
+
+  test('a function that outlives its deadline keeps its slot until it ends', async () => {
+    open({ limits: { concurrency: 1 } })
+    let finish = () => {}
+    let running = 0
+    const slow = gate.run({ pool: 'glm', deadline: 20 }, async () => {
+      running++
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      running--
+    })
+    await expect(slow).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    const next = gate.run({ pool: 'glm' }, async () => running)
+    expect(gate.stats().pools.glm!.states).toEqual({ 'waiting-for-token': 1 })
+    finish()
+    expect(await next).toBe(0)
+  })
+
+  test('a listener that throws disturbs no request, and the state is told only when it changes', async () => {
+    open()
+    const states: string[] = []
+    gate.on('dispatcher', ({ type, state }) => type === 'state' && states.push(state))
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
+    const off = gate.on('transition', () => {
+      throw new Error('mine')
+    })
+    await gate.complete({ pool: 'glm', messages: MESSAGES })
+    off()
+    await gate.complete({ pool: 'glm', messages: MESSAGES })
+    expect((await warned).message).toBe('mine')
+    expect(states.length).toBe(new Set(states).size)
+  })
+
+  test('what is no input at all is BAD_REQUEST too; a closed gate is not ready', async () => {
+    open()
+    await expect(gate.complete(undefined as never)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    await expect(gate.run({ pool: 'glm' }, undefined as never)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    const circular = { pool: 'glm', messages: MESSAGES, body: {} as Record<string, unknown> }
+    circular.body.self = circular
+    await expect(gate.spawn(circular)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    await gate.close()
+    await expect(gate.ready()).rejects.toMatchObject({ code: 'CANCELLED' })
+  })
+
   test('trySpawn answers at once', async () => {
     open({ limits: { concurrency: 1 } }, { queue: { maxQueued: 1, maxActive: 1 } })
     simulator.hangNext(3)
@@ -196,7 +259,7 @@ describe('the gate against a provider', () => {
 
   test.each([
     [{ pool: 'nope', messages: MESSAGES }, 'pool: expected one of glm, got "nope"'],
-    [{ pool: 'glm', messages: [] }, 'messages: expected a non-empty array, got '],
+    [{ pool: 'glm', messages: [] }, 'messages: expected a non-empty array, got an array of 0'],
     [
       { pool: 'glm', messages: MESSAGES, priority: 'urgent' },
       `priority: expected 'high', 'normal' or 'low', got "urgent"`,

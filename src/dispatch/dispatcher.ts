@@ -35,6 +35,8 @@ export class Dispatcher {
   readonly #leaseAlarm: Alarm
   readonly #reconnectAlarm: Alarm
   readonly #idle = new EventEmitter()
+  /** Exchanges sent and grants received, since the start. */
+  readonly counters = { roundTrips: 0, granted: 0 }
   /** Resolves when the store has answered for the first time. */
   readonly joined: Promise<void>
   #markJoined: () => void = () => {}
@@ -44,8 +46,6 @@ export class Dispatcher {
   #wanted = false
   #failures = 0
   #distrust = false
-  #roundTrips = 0
-  #granted = 0
 
   constructor(options: DispatcherOptions) {
     this.#options = options
@@ -60,8 +60,12 @@ export class Dispatcher {
       this.#markJoined = resolve
     })
     this.#actor = createActor(dispatcherMachine, { clock })
+    let told: DispatcherState | undefined
     this.#actor.subscribe({
-      next: ({ value }) => options.onNews({ group: options.spec.group, type: 'state', state: value }),
+      next: ({ value: state }) => {
+        if (state !== told) options.onNews({ group: this.spec.group, type: 'state', state })
+        told = state
+      },
       error: () => {},
     })
   }
@@ -86,10 +90,6 @@ export class Dispatcher {
   /** Grants not settled yet. */
   get open(): number {
     return this.#session.open.size
-  }
-
-  get counters(): { readonly roundTrips: number; readonly granted: number } {
-    return { roundTrips: this.#roundTrips, granted: this.#granted }
   }
 
   /** Connects and joins. */
@@ -173,10 +173,9 @@ export class Dispatcher {
 
   get #isIdle(): boolean {
     const { open, ended } = this.#session
-    if (this.#stopped) return true
     // To a store that does not answer nothing can be reported: it comes back with the lease.
     const reported = this.#failures > 0 || (ended.length === 0 && !this.#batch)
-    return reported && this.#waiting.size === 0 && open.size === 0
+    return this.#stopped || (reported && this.#waiting.size === 0 && open.size === 0)
   }
 
   get #stopped(): boolean {
@@ -209,7 +208,7 @@ export class Dispatcher {
       }
       this.#batch ??= this.#compose()
       try {
-        this.#roundTrips++
+        this.counters.roundTrips++
         this.#batch.sends++
         const reply = await this.#options.store.exchange(this.#batch.exchange)
         if (this.#stopped) break
@@ -285,7 +284,7 @@ export class Dispatcher {
       if (!place) continue
       batch.waiters.delete(number)
       const grant = this.#session.grant(place.item, number, buckets, reply.nowMs)
-      this.#granted++
+      this.counters.granted++
       // The reply may be older than a cool-down that this process has yet to report.
       if (!trusted || this.#session.owesCoolDown(grant.pool)) grant.state = 'void'
       if (!this.#places.delete(place.item)) this.settle(grant, { unsent: true })

@@ -47,6 +47,7 @@ const NAME = /^[\w.:/@-]{1,100}$/
 
 /** The input's common part, checked. */
 export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>): void {
+  if (typeof input !== 'object' || input === null) throw bad('input', 'an object with a pool', input)
   if (!pools.has(input.pool))
     throw bad('pool', `one of ${[...pools.keys()].join(', ') || 'none configured'}`, input.pool)
   const { tenant, priority, estimatedTokens, signal } = input
@@ -86,7 +87,12 @@ function estimate(body: Record<string, unknown>): number {
   return estimateTokens({ messages: body.messages, tools: body.tools, ...maxTokens }).total
 }
 
+export function checkFunction(fn: unknown): void {
+  if (typeof fn !== 'function') throw bad('run', 'a function as its second argument', fn)
+}
+
 function bad(field: string, expected: string, got: unknown): HeadgateError {
-  const shown = typeof got === 'string' ? JSON.stringify(got.slice(0, 100)) : String(got)
+  const kind = Array.isArray(got) ? `an array of ${got.length}` : typeof got
+  const shown = typeof got === 'string' ? JSON.stringify(got.slice(0, 100)) : Object(got) === got ? kind : String(got)
   return new HeadgateError('BAD_REQUEST', `${field}: expected ${expected}, got ${shown}`)
 }

@@ -1,10 +1,15 @@
 import { type Logger, pino } from 'pino'
+import { HeadgateError } from '../errors.js'
 import type { GateEmitter } from '../events.js'
 
 export type { Logger }
 
 /** A logger on stderr: stdout belongs to a command's result. */
 export function createLogger(level = process.env.HEADGATE_LOG_LEVEL ?? 'info'): Logger {
+  if (level !== 'silent' && !Object.hasOwn(pino.levels.values, level)) {
+    const known = [...Object.keys(pino.levels.values), 'silent'].join(', ')
+    throw new HeadgateError('CONFIG_INVALID', `HEADGATE_LOG_LEVEL: expected one of ${known}, got "${level}"`)
+  }
   return pino({ name: 'headgate', level }, pino.destination({ fd: 2, sync: true }))
 }
 

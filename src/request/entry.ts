@@ -5,6 +5,7 @@ import type { PoolConfig } from '../config.js'
 import type { Dispatcher } from '../dispatch/dispatcher.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import { HeadgateError } from '../errors.js'
+import type { AttemptFailedEvent } from '../events.js'
 import type { PoolPlan } from '../limits/plan.js'
 import type { Charge } from '../limits/store.js'
 import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
@@ -86,6 +87,11 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     usage: undefined,
     onEnd: () => {},
   }
+}
+
+export function attemptFailed({ spec, attempt }: Entry, failure: ProviderFailure): AttemptFailedEvent {
+  const { code, status, providerCode, message } = failure
+  return { requestId: spec.id, pool: spec.pool.config.name, attempt, code, status, providerCode, message }
 }
 
 /** A defect of ours, told as the failure of the attempt it ended. */

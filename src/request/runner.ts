@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
 import { degradedCompletion } from './degraded-completion.js'
-import { type Entry, internalFailure, newEntry, outcomeOf, type RequestSpec } from './entry.js'
+import { attemptFailed, type Entry, internalFailure, newEntry, outcomeOf, type RequestSpec } from './entry.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import { grantEndOf } from './settlement.js'
@@ -94,8 +94,8 @@ export class RequestRunner {
     const cancel = () => this.#send(entry, { type: 'CANCEL' })
     spec.signal?.addEventListener('abort', cancel, { once: true })
     if (spec.deadlineMs !== undefined) {
-      const leftMs = spec.deadlineMs - clock.now()
-      entry.deadlineTimer = clock.setTimeout(() => this.#send(entry, { type: 'DEADLINE' }), leftMs)
+      const miss = () => this.#send(entry, { type: 'DEADLINE' })
+      entry.deadlineTimer = clock.setTimeout(miss, spec.deadlineMs - clock.now())
     }
     const running: RunningRequest = {
       request: {
@@ -216,6 +216,7 @@ export class RequestRunner {
         requestId: spec.id,
         attempt: entry.attempt,
         timeoutMs: Math.max(1, Math.min(config.callTimeoutMs, deadlineMs - this.#options.clock.now())),
+        callTimeoutMs: config.callTimeoutMs,
         signal: call.signal,
         maySend: () => dispatcher.maySend(grant),
       })
@@ -237,15 +238,7 @@ export class RequestRunner {
       this.#send(entry, { type: 'CALL_COMPLETED' })
     } else {
       entry.failure = end.failure
-      this.#options.events.emitSafely('attempt-failed', {
-        requestId: entry.spec.id,
-        pool: entry.spec.pool.config.name,
-        attempt: entry.attempt,
-        code: end.failure.code,
-        status: end.failure.status,
-        providerCode: end.failure.providerCode,
-        message: end.failure.message,
-      })
+      this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
       this.#send(entry, { type: 'CALL_FAILED', failure: end.failure })
     }
   }

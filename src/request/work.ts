@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js'
+import { HeadgateError } from '../errors.js'
 import type { HttpCaller } from '../providers/http-caller.js'
 import {
   failureOf,
@@ -11,7 +12,10 @@ import {
 export interface CallContext {
   readonly requestId: string
   readonly attempt: number
+  /** Until the call's timeout or the request's deadline, whichever comes first. */
   readonly timeoutMs: number
+  /** The call's own timeout: what cannot be cut off holds its slot no longer. */
+  readonly callTimeoutMs: number
   readonly signal: AbortSignal
   /** Asked immediately before anything is sent. */
   readonly maySend: () => boolean
@@ -48,7 +52,7 @@ export interface ChatTarget {
 export function chatWork(caller: HttpCaller, target: ChatTarget, body: Readonly<Record<string, unknown>>): Work {
   const { provider, baseURL, apiKey } = target
   const url = baseURL.replace(/\/+$/, '') + provider.chatPath
-  const text = JSON.stringify(body)
+  const text = serialize(body)
   return {
     answersInWords: true,
     async call({ requestId, timeoutMs, signal, maySend }) {
@@ -59,6 +63,14 @@ export function chatWork(caller: HttpCaller, target: ChatTarget, body: Readonly<
       if (result.type === 'failed') return { ...result, sent: result.sent ? 'cut' : 'nothing' }
       return judge(provider, result.response)
     },
+  }
+}
+
+function serialize(body: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(body)
+  } catch (cause) {
+    throw new HeadgateError('BAD_REQUEST', `the request body can't be sent as JSON: ${String(cause)}`, { cause })
   }
 }
 
@@ -79,7 +91,7 @@ export interface RunContext {
 export function functionWork(provider: Provider, clock: Clock, fn: (context: RunContext) => Promise<unknown>): Work {
   return {
     answersInWords: false,
-    call({ attempt, signal, timeoutMs, maySend }) {
+    call({ attempt, signal, callTimeoutMs, maySend }) {
       if (!maySend()) return Promise.resolve({ type: 'unsent' })
       return new Promise((resolve) => {
         const controller = new AbortController()
@@ -94,9 +106,9 @@ export function functionWork(provider: Provider, clock: Clock, fn: (context: Run
         }
         const onAbort = () => stop(CANCELLED)
         const timer = clock.setTimeout(() => {
-          stop(failureOf('TMO', `the function did not settle within ${timeoutMs} ms`))
+          stop(failureOf('TMO', `the function did not settle within ${callTimeoutMs} ms`))
           release()
-        }, timeoutMs)
+        }, callTimeoutMs)
         const settle = (end: CallEnd) => {
           clock.clearTimeout(timer)
           signal.removeEventListener('abort', onAbort)
@@ -128,14 +140,23 @@ const CANCELLED: ProviderFailure = {
 
 /** SDK errors carry `status`, and the body's `code` or `error`; anything else is the caller's own and is not retried. */
 function classifyThrown(provider: Provider, error: unknown): ProviderFailure {
-  const { status, code, error: body, headers, message } = Object(error) as Record<string, unknown>
-  const text = typeof message === 'string' ? message : String(error)
-  if (typeof status === 'number' && status >= 400) {
-    const wire = body !== undefined && body !== null ? { error: body } : { error: { code, message: text } }
-    const failure = provider.classify({ status, headers: plainHeaders(headers), body: wire })
-    if (failure) return { ...failure, cause: error }
+  try {
+    const { status, code, error: body, headers, message } = Object(error) as Record<string, unknown>
+    const text = typeof message === 'string' ? message : `the function threw ${describe(error)}`
+    if (typeof status === 'number' && status >= 400) {
+      const wire = body !== undefined && body !== null ? { error: body } : { error: { code, message: text } }
+      const failure = provider.classify({ status, headers: plainHeaders(headers), body: wire })
+      if (failure) return { ...failure, cause: error }
+    }
+    return { ...failureOf('UNKNOWN', text), mendable: false, cause: error }
+  } catch {
+    // Anything can be thrown, also what can't be looked at.
+    return { ...failureOf('UNKNOWN', 'the function threw something unreadable'), mendable: false, cause: error }
   }
-  return { ...failureOf('UNKNOWN', text), mendable: false, cause: error }
+}
+
+function describe(value: unknown): string {
+  return Object(value) === value ? `a value of type ${typeof value}` : String(value)
 }
 
 function plainHeaders(headers: unknown): Record<string, string> {

@@ -23,7 +23,14 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
   })
   const seen = { end: undefined as CallEnd | undefined, over: false }
   const call = work
-    .call({ requestId: 'r1', attempt: 3, timeoutMs, signal: abort.signal, maySend: () => maySend })
+    .call({
+      requestId: 'r1',
+      attempt: 3,
+      timeoutMs: 1,
+      callTimeoutMs: timeoutMs,
+      signal: abort.signal,
+      maySend: () => maySend,
+    })
     .then(async (end) => {
       seen.end = end
       if (end.type !== 'failed' || !end.over) return
@@ -90,7 +97,14 @@ describe('functionWork', () => {
       throw error
     })
     const { signal } = new AbortController()
-    const end = await work.call({ requestId: 'r1', attempt: 1, timeoutMs: 1, signal, maySend: () => true })
+    const end = await work.call({
+      requestId: 'r1',
+      attempt: 1,
+      timeoutMs: 1,
+      callTimeoutMs: 1,
+      signal,
+      maySend: () => true,
+    })
     expect(end).toMatchObject({ type: 'failed', sent: 'whole', failure: { class: 'UNKNOWN', cause: error } })
   })
 
