@@ -1,4 +1,3 @@
-import type { InspectionEvent } from 'xstate'
 import { type Clock, realClock } from './clock.js'
 import { type GateOptions, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
@@ -8,7 +7,7 @@ import { Intake } from './intake/intake.js'
 import { MemoryStore } from './limits/memory-store.js'
 import { type GroupPlan, planGroups } from './limits/plan.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
-import { type Logger, logEvents } from './observe/logger.js'
+import { logEvents } from './observe/logger.js'
 import { HttpCaller } from './providers/http-caller.js'
 import type { PoolRuntime } from './request/entry.js'
 import { RequestRunner } from './request/runner.js'
@@ -21,7 +20,7 @@ export function createHeadgate(options: GateOptions): Headgate {
   const config = resolveConfig(options)
   const clock = realClock
   const events = new GateEmitter()
-  if (config.logger) logEvents(events, config.logger as Logger)
+  if (config.logger) logEvents(events, config.logger)
   const connection = config.redis === undefined ? undefined : new RedisConnection(config.redis)
   const pools = new Map<string, { runtime: PoolRuntime; intake: Intake }>()
   const dispatchers: Dispatcher[] = []
@@ -35,8 +34,7 @@ export function createHeadgate(options: GateOptions): Headgate {
       pools.set(pool.name, { runtime, intake })
     }
   }
-  const inspect =
-    typeof config.inspect === 'function' ? (config.inspect as (event: InspectionEvent) => void) : undefined
+  const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect })
   const caller = new HttpCaller({ clock })
   return new Headgate({ config, clock, events, pools, dispatchers, runner, caller, connection })

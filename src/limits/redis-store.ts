@@ -47,18 +47,25 @@ export class RedisConnection {
   readonly #subscriber: Redis
   readonly #owned: boolean
   readonly #wakes = new Map<string, () => void>()
+  readonly #listeners = new Set<StoreEvents>()
+  readonly #onReady = () => {
+    for (const events of this.#listeners) events.up()
+  }
+  readonly #onClose = () => {
+    for (const events of this.#listeners) events.down(this.#lastError)
+  }
+  readonly #onError = (error: unknown) => {
+    this.#lastError = error
+  }
   #lastError: unknown
 
   constructor(target: RedisTarget) {
     this.#owned = !(target instanceof Redis)
     this.commands = target instanceof Redis ? target : connect(target)
     this.#subscriber = this.commands.duplicate({ ...CONNECTION, commandTimeout: undefined as never })
-    for (const client of [this.commands, this.#subscriber]) {
-      // Without a listener ioredis writes to the console; what happened is reported through `down` and `describe`.
-      client.on('error', (error) => {
-        this.#lastError = error
-      })
-    }
+    // Without a listener ioredis writes to the console; what happened is reported through `down` and `unavailable`.
+    for (const client of [this.commands, this.#subscriber]) client.on('error', this.#onError)
+    this.commands.on('ready', this.#onReady).on('close', this.#onClose)
     this.#subscriber.on('message', (channel: string) => this.#wakes.get(channel)?.())
     this.#subscriber.on('ready', () => {
       for (const channel of this.#wakes.keys()) void this.#subscribe(channel)
@@ -72,10 +79,14 @@ export class RedisConnection {
     }
   }
 
+  /** Tells of the connection's ups and downs until `unlisten`. */
   listen(events: StoreEvents): void {
-    this.commands.on('ready', () => events.up())
-    this.commands.on('close', () => events.down(this.#lastError))
+    this.#listeners.add(events)
     if (this.commands.status === 'ready') events.up()
+  }
+
+  unlisten(events: StoreEvents): void {
+    this.#listeners.delete(events)
   }
 
   /** Resolves once wake-ups reach us; without a connection for them at once (the lease's renewal covers lost ones). */
@@ -112,6 +123,8 @@ export class RedisConnection {
   close(): void {
     this.#subscriber.disconnect()
     if (this.#owned) this.commands.disconnect()
+    // A client that is somebody else's keeps nothing of ours.
+    else this.commands.off('ready', this.#onReady).off('close', this.#onClose).off('error', this.#onError)
   }
 
   async #subscribe(channel: string): Promise<void> {
@@ -220,6 +233,7 @@ export class RedisStore implements GroupStore {
 
   async close(): Promise<void> {
     if (this.#channel) this.connection.offWake(this.#channel)
+    if (this.#events) this.connection.unlisten(this.#events)
     this.#events = undefined
   }
 

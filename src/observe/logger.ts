@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino'
+import type { GateLogger } from '../config.js'
 import { HeadgateError } from '../errors.js'
 import type { GateEmitter } from '../events.js'
 
@@ -14,7 +15,7 @@ export function createLogger(level = process.env.HEADGATE_LOG_LEVEL ?? 'info'): 
 }
 
 /** Logs the gate's life: one line a request at info, transitions at debug. Events carry no prompt and no key. */
-export function logEvents(events: GateEmitter, logger: Logger): void {
+export function logEvents(events: GateEmitter, logger: GateLogger): void {
   events.on('transition', (event) => logger.debug(event, 'transition'))
   events.on('attempt-failed', (event) => logger.warn(event, 'attempt failed'))
   events.on('outcome', (event) => logger.info(event, 'request done'))

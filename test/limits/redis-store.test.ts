@@ -61,6 +61,19 @@ describe('the Redis store', () => {
     expect(redisErrorCode(new Error(message))).toBe(code)
   })
 
+  test("leaves nothing on a client that is somebody else's", async () => {
+    const counts = () => ['ready', 'close', 'error'].map((event) => client.listenerCount(event))
+    const before = counts()
+    const second = new RedisConnection(client)
+    const ups: number[] = []
+    const events = { wake() {}, up: () => ups.push(1), down() {} }
+    for (let i = 0; i < 20; i++) second.listen({ ...events })
+    expect(ups).toHaveLength(20)
+    expect(counts()).toEqual(before.map((count) => count + 1))
+    second.close()
+    expect(counts()).toEqual(before)
+  })
+
   test('says who is unavailable and why, and never the password', () => {
     const lost = new RedisConnection('redis://:hunter2@127.0.0.1:1/0')
     const error = lost.unavailable(new Error('connect ECONNREFUSED 127.0.0.1:1'))
