@@ -1,0 +1,47 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createHeadgate, type Headgate } from '../src/index.js'
+import { type RedisServer, startRedisServer } from '../src/testing/index.js'
+
+describe('Redis comes and goes', () => {
+  let server: RedisServer
+  let gate: Headgate
+  const states: string[] = []
+
+  beforeEach(async () => {
+    server = await startRedisServer()
+    states.length = 0
+    const limits = { requests: { limit: 1_000, per: '1s' }, concurrency: 2 }
+    gate = createHeadgate({ redis: server.url, pools: { p: { provider: 'openai', limits, guardMs: 10 } } })
+    gate.on('dispatcher', ({ type, state }) => {
+      if (type === 'state') states.push(state)
+    })
+    await gate.ready()
+  })
+  afterEach(async () => {
+    await gate.close()
+    await server.stop()
+  })
+
+  const call = () => gate.run({ pool: 'p' }, async () => 'done')
+
+  test('lost: nothing is sent, what waits is served when it is back with its memory gone, after a window', async () => {
+    expect(await call()).toBe('done')
+    await server.kill('SIGKILL')
+    await vi.waitFor(() => expect(gate.sending).toBe(false))
+    const waiting = call()
+    expect(gate.stats().pools.p!.states).toEqual({ 'waiting-for-token': 1 })
+    await server.restart()
+    expect(await waiting).toBe('done')
+    expect(states).toEqual(['synced', 'isolated', 'learning', 'synced'])
+    expect(gate.sending).toBe(true)
+  })
+
+  test('a deadline holds while Redis is away', async () => {
+    await server.kill('SIGKILL')
+    await vi.waitFor(() => expect(gate.sending).toBe(false))
+    await expect(gate.run({ pool: 'p', deadline: 50 }, async () => 'late')).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+    })
+    await server.restart()
+  })
+})
