@@ -58,6 +58,7 @@ export interface Entry {
   deadlineTimer: TimerHandle | undefined
   failure: ProviderFailure | undefined
   value: unknown
+  httpStatus: number | undefined
   usage: Usage | undefined
   /** Set by the queue: the request left it, whichever way. */
   onEnd: () => void
@@ -84,6 +85,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     deadlineTimer: undefined,
     failure: undefined,
     value: undefined,
+    httpStatus: undefined,
     usage: undefined,
     onEnd: () => {},
   }
@@ -107,6 +109,7 @@ export function outcomeOf(entry: Entry, output: RequestOutput | undefined): Outc
   return {
     status,
     ...(answered && { value: entry.value }),
+    ...(entry.httpStatus !== undefined && { httpStatus: entry.httpStatus }),
     ...(status !== 'completed' && { error: errorOf(entry, output?.code) }),
     ...(output?.degradeReason && { reason: output.degradeReason }),
     ...(output?.via && { via: output.via }),

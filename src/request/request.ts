@@ -9,6 +9,8 @@ export interface Outcome<T = unknown> {
   readonly status: OutcomeStatus
   /** The provider's response (`completed`), or what stands in for it (`degraded`). */
   readonly value?: T
+  /** The HTTP status of the provider's response, where a call over HTTP completed. */
+  readonly httpStatus?: number
   /** What ended it; there is one unless it completed. */
   readonly error?: HeadgateError
   /** Why it was degraded: attempts or deadline ran out, or the provider refused for good. */

@@ -23,7 +23,12 @@ export interface CallContext {
 
 /** How one call ended. */
 export type CallEnd =
-  | { readonly type: 'completed'; readonly value: unknown; readonly usage: Usage | undefined; readonly status: number }
+  | {
+      readonly type: 'completed'
+      readonly value: unknown
+      readonly usage: Usage | undefined
+      readonly httpStatus?: number
+    }
   /** The permission was void: nothing was sent. */
   | { readonly type: 'unsent' }
   | {
@@ -77,7 +82,7 @@ function serialize(body: Readonly<Record<string, unknown>>): string {
 function judge(provider: Provider, response: ProviderResponse): CallEnd {
   const failure = provider.classify(response)
   if (failure) return { type: 'failed', failure, sent: 'whole' }
-  return { type: 'completed', value: response.body, usage: provider.usage(response.body), status: response.status }
+  return { type: 'completed', value: response.body, usage: provider.usage(response.body), httpStatus: response.status }
 }
 
 /** What `gate.run` hands to the function it governs. */
@@ -117,7 +122,7 @@ export function functionWork(provider: Provider, clock: Clock, fn: (context: Run
         }
         signal.addEventListener('abort', onAbort, { once: true })
         invoke(fn, { signal: controller.signal, attempt }).then(
-          (value) => settle({ type: 'completed', value, usage: undefined, status: 200 }),
+          (value) => settle({ type: 'completed', value, usage: undefined }),
           (error) => settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
         )
       })

@@ -21,6 +21,15 @@ describe('what the client gets for each outcome', () => {
     expect(await response.json()).toEqual(COMPLETION)
   })
 
+  test("completed: a provider's own 2xx is passed on", async () => {
+    const upstream = await upstreamOf((received) => reply(received, 202, COMPLETION))
+    const gateway = await startGateway(upstream)
+    const response = await gateway.chat()
+    expect(response.status).toBe(202)
+    expect(headgateHeaders(response)).toEqual(['completed', '1'])
+    expect(await response.json()).toEqual(COMPLETION)
+  })
+
   test('completed after retries', async () => {
     const simulator = await simulatorOf()
     simulator.failNext('1302', 2)

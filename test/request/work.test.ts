@@ -79,7 +79,7 @@ describe('functionWork', () => {
     expect(contexts.map(({ attempt, signal }) => [attempt, signal.aborted])).toEqual([[3, false]])
     resolve(42)
     await call
-    expect(seen.end).toEqual({ type: 'completed', value: 42, usage: undefined, status: 200 })
+    expect(seen.end).toEqual({ type: 'completed', value: 42, usage: undefined })
     expect(clock.pendingTimers).toBe(0)
   })
 

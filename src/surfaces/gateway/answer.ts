@@ -49,7 +49,7 @@ function respond(outcome: Outcome, gone: boolean): { status: number; body: strin
   switch (outcome.status) {
     case 'completed':
     case 'degraded':
-      return { status: 200, body: JSON.stringify(outcome.value) }
+      return { status: outcome.httpStatus ?? 200, body: JSON.stringify(outcome.value) }
     case 'expired':
       return ownError(504, error, 'the deadline passed')
     case 'cancelled':
