@@ -279,14 +279,15 @@ export class Dispatcher {
   /** Hands grants and refusals to their waiters; returns whether an unblocked flow has more to show. */
   #hand(batch: Batch<TokenRequest>, reply: ExchangeReply, trusted: boolean): boolean {
     let served = false
+    // The reply may be older than a cool-down that this process has yet to report.
+    const coolingDown = this.#session.coolDownsOwed()
     for (const { grant: number, buckets } of reply.grants) {
       const place = batch.waiters.get(number)
       if (!place) continue
       batch.waiters.delete(number)
       const grant = this.#session.grant(place.item, number, buckets, reply.nowMs)
       this.counters.granted++
-      // The reply may be older than a cool-down that this process has yet to report.
-      if (!trusted || this.#session.owesCoolDown(grant.pool)) grant.state = 'void'
+      if (!trusted || coolingDown.has(grant.pool)) grant.state = 'void'
       if (!this.#places.delete(place.item)) this.settle(grant, { unsent: true })
       else {
         this.#waiting.take(place)

@@ -162,9 +162,9 @@ export class Session {
     for (const grant of this.open.values()) if (grant.pool === pool && grant.state === 'unsent') grant.state = 'void'
   }
 
-  /** Whether a cool-down of the pool is not yet reported. */
-  owesCoolDown(pool: number): boolean {
-    return this.ended.some((settlement) => settlement.pool === pool && settlement.coolDownMs > 0)
+  /** Pools whose cool-down is not yet reported. */
+  coolDownsOwed(): Set<number> {
+    return new Set(this.ended.flatMap(({ pool, coolDownMs }) => (coolDownMs > 0 ? [pool] : [])))
   }
 
   /** Owes a batch's settlements again; where it may have been applied, without what must not be given back twice. */

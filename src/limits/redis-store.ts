@@ -153,7 +153,8 @@ export function redisErrorCode(error: unknown): string {
 export class RedisStore implements GroupStore {
   readonly #prefix: string
   readonly #keys: string[]
-  readonly #limits: unknown
+  /** What every exchange says besides, as the end of its JSON: serialized once. */
+  readonly #constants: string
   #channel = ''
   #events: StoreEvents | undefined
 
@@ -165,21 +166,14 @@ export class RedisStore implements GroupStore {
   ) {
     this.#prefix = `{${spec.namespace}:${spec.group}}:`
     this.#keys = ['meta', 'procs', 'heads', 'ctl', 'flight', 'ceil'].map((name) => this.#prefix + name)
-    this.#limits = spec.limits.map(({ id, limit, windowMs, holdMs }) => ({ id, limit, windowMs, holdMs }))
+    const limits = spec.limits.map(({ id, limit, windowMs, holdMs }) => ({ id, limit, windowMs, holdMs }))
+    const constants = { limits, pools: spec.pools, claimMs: CLAIM_MS, probeMs: PROBE_MS, maxProbeMs: MAX_PROBE_MS }
+    this.#constants = JSON.stringify(constants).slice(1)
   }
 
   async exchange(exchange: Exchange): Promise<ExchangeReply> {
     await this.#follow(exchange.processId)
-    const text = await this.#run(
-      JSON.stringify({
-        ...exchange,
-        limits: this.#limits,
-        pools: this.spec.pools,
-        claimMs: CLAIM_MS,
-        probeMs: PROBE_MS,
-        maxProbeMs: MAX_PROBE_MS,
-      }),
-    )
+    const text = await this.#run(`${JSON.stringify(exchange).slice(0, -1)},${this.#constants}`)
     const reply = JSON.parse(text) as ExchangeReply
     // cjson writes an empty table as an object.
     return { ...reply, grants: listOf(reply.grants), refused: listOf(reply.refused) }
