@@ -1,21 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Charge } from '../../src/limits/store.js'
-import { groupOf, rate, slots } from '../limits/driver.js'
-import { Fleet, type Wait } from './fleet.js'
-
-const MINUTE_MS = 60_000
-/** So long that no lease is renewed in a test that isn't about leases. */
-const LONG_LEASE_MS = 3_600_000
-
-/** Limit 0 counts requests, limit 1 calls in flight. */
-function fleetOf(requests: number, concurrency: number): Fleet {
-  return new Fleet(groupOf(rate('requests', requests, MINUTE_MS), slots('calls', concurrency)))
-}
-const ONE: readonly Charge[] = [
-  [0, 1],
-  [1, 1],
-]
-const granted = (waits: readonly Wait[]) => waits.map(({ grants }) => grants.length)
+import { fleetOf, granted, LONG_LEASE_MS, MINUTE_MS, ONE } from './small-fleet.js'
 
 describe('exchanges', () => {
   test('one is in flight at a time, and everything that arrives meanwhile is the next batch', async () => {
