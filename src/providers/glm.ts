@@ -1,9 +1,8 @@
-import type { FailureClass, Provider, ProviderFailure, ProviderResponse } from './provider.js'
+import { classifierOf, type Reading } from './classifier.js'
+import type { FailureClass, Provider } from './provider.js'
+import { beijingMidnightMs, latestDateMs } from './resets.js'
+import { longestMs } from './retry-after.js'
 import * as wire from './wire.js'
-
-const DAY_MS = 24 * 3_600_000
-/** GLM names its resets without a zone; its console is in Beijing time. */
-const ZONE_MS = 8 * 3_600_000
 
 /** Every code of GLM's documentation. Status alone says nothing: a 429 can mean balance, plan or a restriction. */
 const CLASS_OF_CODE: ReadonlyMap<string, FailureClass> = new Map<string, FailureClass>([
@@ -25,41 +24,18 @@ function entries(failureClass: FailureClass, ...codes: number[]): [string, Failu
   return codes.map((code) => [String(code), failureClass])
 }
 
-function classify(name: string, response: ProviderResponse, nowMs: number = Date.now()): ProviderFailure | undefined {
-  const error = wire.wireErrorOf(response.body)
-  if (error) {
-    const failureClass = CLASS_OF_CODE.get(error.code) ?? wire.classOfStatus(wire.effectiveStatus(response, error))
-    const retryAfterMs = failureClass === 'QUOTA' ? msUntilReset(error, nowMs) : undefined
-    return wire.failureFrom(name, response, error, { class: failureClass, retryAfterMs }, nowMs)
-  }
-  if (!wire.isSuccess(response)) {
-    return wire.failureFrom(name, response, undefined, { class: wire.classOfStatus(response.status) }, nowMs)
-  }
-  for (const [reason, failureClass] of [
-    ['sensitive', 'FILTER'],
-    ['network_error', 'SRV'],
-  ] as const) {
-    if (!wire.finishedBy(response.body, reason)) continue
-    const finish = { code: reason, type: '', message: `the answer ended with finish_reason ${reason}` }
-    return wire.failureFrom(name, response, finish, { class: failureClass }, nowMs)
-  }
-  return undefined
+const verdict: Reading['verdict'] = (error, status, _response, nowMs) => {
+  const failureClass = CLASS_OF_CODE.get(error.code) ?? wire.classOfStatus(status)
+  return { class: failureClass, retryAfterMs: failureClass === 'QUOTA' ? msUntilReset(error, nowMs) : undefined }
 }
 
-/** The latest time that the prose names (`您的限额将在 2026-08-25 07:41:44 重置。`); for 1304 (per day) the next midnight. */
+/**
+ * The latest time that the prose names (`您的限额将在 2026-08-25 07:41:44 重置。`), for 1304 (per day) never before midnight.
+ * No zone is given: Beijing time (UTC+8) is assumed, its console's, abroad too.
+ */
 function msUntilReset(error: wire.WireError, nowMs: number): number | undefined {
-  let resetMs: number | undefined
-  for (const match of error.message.matchAll(/(\d{4})-(\d{2})-(\d{2})[T ](\d{2}):(\d{2})(?::(\d{2}))?/g)) {
-    const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match
-      .slice(1)
-      .map((part) => Number(part ?? 0))
-    if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 24 || minute > 59 || second > 60) continue
-    const namedMs = Date.UTC(year, month - 1, day, hour, minute, second) - ZONE_MS
-    if (resetMs === undefined || namedMs > resetMs) resetMs = namedMs
-  }
-  if (resetMs === undefined && error.code === '1304') {
-    resetMs = Math.floor((nowMs + ZONE_MS) / DAY_MS + 1) * DAY_MS - ZONE_MS
-  }
+  const midnightMs = error.code === '1304' ? beijingMidnightMs(nowMs) : undefined
+  const resetMs = longestMs(latestDateMs(error.message), midnightMs)
   return resetMs !== undefined && resetMs > nowMs ? Math.ceil(resetMs - nowMs) : undefined
 }
 
@@ -70,9 +46,12 @@ function profile(name: string, baseURL: string): Provider {
     chatPath: wire.CHAT_PATH,
     limitsConcurrency: true,
     refundsEstimate: true,
+    countsCompletion: 'up-front',
+    streamUsageOnRequest: false,
     authHeaders: wire.bearer,
-    classify: (response, nowMs) => classify(name, response, nowMs),
+    ...classifierOf(name, { verdict, finishes: { sensitive: 'FILTER', network_error: 'SRV' } }),
     usage: wire.usageOf,
+    streamUsage: wire.usageOf,
   }
 }
 

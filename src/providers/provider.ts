@@ -1,4 +1,5 @@
 import type { ErrorCode, Failure } from '../../machines/vocabulary.js'
+import type { LimitObservation } from './limit-headers.js'
 
 /** LLM tokens as the provider counted them. */
 export interface Usage {
@@ -46,25 +47,47 @@ export interface ProviderResponse {
   readonly body: unknown
 }
 
+/**
+ * When an answer's tokens count against a limit of LLM tokens; those of the prompt always do, on arrival.
+ * - `up-front`: all that `max_tokens` allows, with the prompt.
+ * - `as-produced`: those that were written, as they are.
+ * - `never`: the limit is about prompts alone.
+ */
+export type CompletionCount = 'up-front' | 'as-produced' | 'never'
+
 /** What one provider is like: where to call, how it errs, what it counts. Pure; no I/O. */
 export interface Provider {
   readonly name: string
   /** Undefined where only the pool can say it. */
   readonly baseURL: string | undefined
+  /** What the pool's base URL has to be where any without a query won't do. */
+  readonly baseURLForm?: { readonly expected: string; readonly accepts: (url: URL) => boolean }
   /** Path of chat completions below `baseURL`. */
   readonly chatPath: string
   /** Whether it limits requests in flight; then `adaptive` is on by default. */
   readonly limitsConcurrency: boolean
   /** Whether its own count is corrected downwards when a request used less than it reserved. */
   readonly refundsEstimate: boolean
+  readonly countsCompletion: CompletionCount
+  /** Whether a stream has usage only where `stream_options.include_usage` asks for it. Some refuse a field that they don't know. */
+  readonly streamUsageOnRequest: boolean
   authHeaders(apiKey: string): Record<string, string>
   /**
    * Classifies a response; undefined when it is a success (an error may come under HTTP 200).
    * `nowMs` (since the Unix epoch, by default `Date.now()`) turns a date the provider names into `retryAfterMs`.
    */
   classify(response: ProviderResponse, nowMs?: number): ProviderFailure | undefined
+  /** Classifies one chunk of a stream, parsed; undefined when it is no error. What is no object (a heartbeat, `[DONE]`) is none. */
+  classifyChunk(chunk: unknown, nowMs?: number): ProviderFailure | undefined
   /** Usage in a whole (not streamed) response body. */
   usage(body: unknown): Usage | undefined
+  /**
+   * Usage of a stream as of this chunk, parsed; undefined where it says nothing. The last one holds.
+   * `before` is what earlier chunks gave: where a provider spreads it over several, they have to be put together.
+   */
+  streamUsage(chunk: unknown, before?: Usage): Usage | undefined
+  /** What the headers of any response, also of a refusal, say about the limits. Left out: nothing. */
+  limitObservations?(response: Pick<ProviderResponse, 'headers'>, nowMs?: number): readonly LimitObservation[]
 }
 
 const CLASS_TO_CODE: Readonly<Record<FailureClass, ErrorCode>> = {

@@ -6,7 +6,16 @@ const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', '
 const IMF_FIXDATE = /^[a-z]{3}, (\d{2}) ([a-z]{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/i
 const RFC850_DATE = /^[a-z]+, (\d{2})-([a-z]{3})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) GMT$/i
 const ASCTIME_DATE = /^[a-z]{3} ([a-z]{3}) ([ \d]\d) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/i
-const GO_UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 }
+const GO_UNIT_MS: Readonly<Record<string, number>> = {
+  h: 3_600_000,
+  m: 60_000,
+  s: 1_000,
+  ms: 1,
+  us: 1e-3,
+  µs: 1e-3,
+  ns: 1e-6,
+}
+const GO_DURATION = /^(?:\d+(?:\.\d+)?(?:ms|us|µs|ns|h|m|s))+$/
 
 /** The longest of several hints: a hint is never shortened. */
 export function longestMs(...hintsMs: readonly (number | undefined)[]): number | undefined {
@@ -31,23 +40,26 @@ export function parseShouldRetry(headers: Headers): boolean | undefined {
   return value === 'true' ? true : value === 'false' ? false : undefined
 }
 
-/** The hint in an error's prose: OpenAI's `Please try again in 6m0s.`, Azure's `Please retry after 22 seconds`. */
+/** The hint in an error's prose: OpenAI's `try again in 6m0s.`, Gemini's `retry in 42.03s`, Azure's `retry after 22 seconds`. */
 export function parseProseRetryMs(message: string): number | undefined {
-  const goDuration = /try again in ((?:\d+(?:\.\d+)?(?:ms|h|m|s))+)/i.exec(message)?.[1]
-  if (goDuration !== undefined) return parseGoDurationMs(goDuration)
-  const seconds = /retry after (\d+(?:\.\d+)?) ?s(?:econds?)?\b/i.exec(message)?.[1]
+  const goDuration = /\b(?:try again|retry) in ((?:\d+(?:\.\d+)?(?:ms|h|m|s))+)/i.exec(message)?.[1]
+  if (goDuration !== undefined) return parseGoDurationMs(goDuration.toLowerCase())
+  const seconds = /\b(?:try again|retry) after (\d+(?:\.\d+)?) ?s(?:econds?)?\b/i.exec(message)?.[1]
   return seconds === undefined ? undefined : parseNumber(seconds, 1_000)
 }
 
-function parseGoDurationMs(text: string): number | undefined {
+/** A duration as Go prints it: `6m0s`, `1h2m3.5s`, `120ms`; undefined when it is none. */
+export function parseGoDurationMs(text: string): number | undefined {
+  if (text === '0') return 0
+  if (!GO_DURATION.test(text)) return undefined
   let totalMs = 0
-  for (const [, amount, unit] of text.toLowerCase().matchAll(/(\d+(?:\.\d+)?)(ms|h|m|s)/g)) {
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)/g)) {
     totalMs += Number(amount) * GO_UNIT_MS[unit!]!
   }
   return wholeMs(totalMs)
 }
 
-function valuesOf(header: string | string[] | undefined): readonly string[] {
+export function valuesOf(header: string | string[] | undefined): readonly string[] {
   if (header === undefined) return []
   return (Array.isArray(header) ? header : [header]).map((value) => value.trim())
 }

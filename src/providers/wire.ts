@@ -33,28 +33,42 @@ export function parseBody(text: string): unknown {
   }
 }
 
-/** Finds `{"error":{…}}`, `{"error":"…"}` and GLM's gateway form `{"code":500,"msg":"…","success":false}`. */
+/**
+ * Finds `{"error":{…}}`, also as the one item of an array (Gemini) or inside another (an SDK's own wrapping),
+ * `{"error":"…"}`, `{"object":"error",…}` (Mistral, vLLM) and GLM's gateway form `{"code":500,"msg":"…","success":false}`.
+ */
 export function wireErrorOf(rawBody: unknown): WireError | undefined {
-  const body = recordOf(typeof rawBody === 'string' ? parseBody(rawBody) : rawBody)
+  const body = bodyOf(rawBody)
   if (!body) return undefined
   const { error } = body
   if (typeof error === 'string' && error !== '') return { code: '', type: '', message: error }
   const inner = recordOf(error)
-  if (inner) return { code: textOf(inner.code), type: textOf(inner.type), message: textOf(inner.message) }
-  if (body.success === false) {
-    return { code: textOf(body.code), type: '', message: textOf(body.msg) || textOf(body.message) }
-  }
-  return undefined
+  if (inner) return textsOf(recordOf(inner.error) ?? inner)
+  return body.object === 'error' || body.success === false ? textsOf(body) : undefined
+}
+
+/** The error of a response: under a failure's status a bare `{"code":"…","message":"…"}` is one too. */
+export function errorOf(response: ProviderResponse): WireError | undefined {
+  const error = wireErrorOf(response.body)
+  if (error || isOk(response.status)) return error
+  const bare = textsOf(bodyOf(response.body) ?? {})
+  return bare.code || bare.type || bare.message ? bare : undefined
+}
+
+function textsOf(error: Readonly<Record<string, unknown>>): WireError {
+  const { code, type, message, msg, detail } = error
+  return { code: textOf(code), type: textOf(type), message: textOf(message) || textOf(msg) || textOf(detail) }
 }
 
 /** Whether any choice of a completion (or of a stream's chunk) ended for this reason. */
 export function finishedBy(rawBody: unknown, reason: string): boolean {
-  const choices = recordOf(typeof rawBody === 'string' ? parseBody(rawBody) : rawBody)?.choices
+  const choices = bodyOf(rawBody)?.choices
   return Array.isArray(choices) && choices.some((choice) => recordOf(choice)?.finish_reason === reason)
 }
 
+/** Usage in OpenAI's shape, of a whole body as of a stream's chunk. */
 export function usageOf(rawBody: unknown): Usage | undefined {
-  const usage = recordOf(recordOf(typeof rawBody === 'string' ? parseBody(rawBody) : rawBody)?.usage)
+  const usage = recordOf(bodyOf(rawBody)?.usage)
   const promptTokens = countOf(usage?.prompt_tokens)
   if (!usage || promptTokens === undefined) return undefined
   const completionTokens = countOf(usage.completion_tokens) ?? 0
@@ -90,10 +104,26 @@ export function classOfStatus(status: number): FailureClass {
   return status >= 400 ? 'BAD' : 'UNKNOWN'
 }
 
-/** The status that counts: OpenRouter puts the true one into the error's code under HTTP 200. */
-export function effectiveStatus(response: ProviderResponse, error: WireError | undefined): number {
-  if (!isOk(response.status) || !error || !/^[45]\d\d$/.test(error.code)) return response.status
-  return Number(error.code)
+/** What a type means where no status says it: in the middle of a stream that began with 200. */
+const STATUS_OF_TYPE: ReadonlyMap<string, number> = new Map([
+  ['invalid_request_error', 400],
+  ['authentication_error', 401],
+  ['billing_error', 402],
+  ['permission_error', 403],
+  ['not_found_error', 404],
+  ['request_too_large', 413],
+  ['rate_limit_error', 429],
+  ['server_error', 500],
+  ['api_error', 500],
+  ['service_unavailable_error', 503],
+  ['overloaded_error', 529],
+])
+
+/** The status that counts: under HTTP 200 the one in the error's code (OpenRouter, Gemini), or that its type stands for. */
+export function effectiveStatus(response: ProviderResponse, error: WireError): number {
+  if (!isOk(response.status)) return response.status
+  if (/^[45]\d\d$/.test(error.code)) return Number(error.code)
+  return STATUS_OF_TYPE.get(error.type) ?? response.status
 }
 
 export function failureFrom(
@@ -125,6 +155,12 @@ export function recordOf(value: unknown): Readonly<Record<string, unknown>> | un
     : undefined
 }
 
+/** A body as a record: of text that is JSON, and of an array with one item. */
+export function bodyOf(rawBody: unknown): Readonly<Record<string, unknown>> | undefined {
+  const body = typeof rawBody === 'string' ? parseBody(rawBody) : rawBody
+  return recordOf(Array.isArray(body) && body.length === 1 ? body[0] : body)
+}
+
 function isOk(status: number): boolean {
   return status >= 200 && status < 300
 }
@@ -134,10 +170,10 @@ function presentable(message: string): string {
   return clean.length > MAX_MESSAGE_CHARS ? `${clean.slice(0, MAX_MESSAGE_CHARS)}…` : clean
 }
 
-function textOf(value: unknown): string {
+export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
 }
 
-function countOf(value: unknown): number | undefined {
+export function countOf(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
 }

@@ -47,3 +47,14 @@ describe('DeepSeek', () => {
     expect(classify(200, '\n\n\n')?.class).toBe('SRV')
   })
 })
+
+test('in a stream', () => {
+  expect(deepseek.classifyChunk(error('Insufficient Balance'))?.class).toBe('BAL')
+  expect(deepseek.classifyChunk(error('x', '', 'rate_limit_error'))?.class).toBe('CONC')
+  expect(deepseek.classifyChunk(error('x', '', 'service_unavailable_error'))?.class).toBe('OVL')
+  const choice = { index: 0, delta: {}, finish_reason: 'insufficient_system_resource' }
+  expect(deepseek.classifyChunk({ choices: [choice] })?.class).toBe('SRV')
+  const usage = { prompt_tokens: 5, completion_tokens: 7, prompt_cache_hit_tokens: 4, prompt_cache_miss_tokens: 1 }
+  const counted = deepseek.streamUsage({ choices: [{ ...choice, finish_reason: 'stop' }], usage })
+  expect(counted).toEqual({ promptTokens: 5, completionTokens: 7, totalTokens: 12 })
+})

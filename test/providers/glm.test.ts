@@ -106,6 +106,20 @@ describe('GLM resets, in Beijing time', () => {
     ['1310', 'Weekly limit exhausted. Your limit will reset at 2026-08-31T00:00:00', (5 * 24 + 21) * 3_600_000],
     ['1316', '5 小时限额 2026-08-25 04:00:00，7 天限额 2026-08-26 03:00:00，消费已达上限', 24 * 3_600_000],
     ['1304', '该 API 已达今日调用次数限额', 21 * 3_600_000],
+    ['1317', '您的限额将在 2026-08-25 07:41 重置。', (4 * 60 + 41) * 60_000],
+    ['1318', '您的限额将在 2026年8月25日 07:41:44 重置。', (4 * 60 + 41) * 60_000 + 44_000],
+    ['1319', 'Spend limit reached. Your limit will reset at 2026/8/25 07:41:44.', (4 * 60 + 41) * 60_000 + 44_000],
+    ['1320', '您的限额将在 2026-08-31 00:00:00 重置。', (5 * 24 + 21) * 3_600_000],
+    ['1321', 'Your limit will reset at 2026-08-25 07:00:00 (UTC+8).', 4 * 3_600_000],
+    // Where a zone is said, it counts.
+    ['1308', 'Your limit will reset at 2026-08-24T23:00:00Z.', 4 * 3_600_000],
+    ['1308', 'Your limit will reset at 2026-08-24T23:00:00.5+00:00.', 4 * 3_600_000],
+    ['1308', 'Your limit will reset at 2026-08-24 23:00:00 UTC.', 4 * 3_600_000],
+    ['1308', 'Your limit will reset at 2026-08-24 16:00:00 UTC-7.', 4 * 3_600_000],
+    ['1308', 'Your limit will reset at 2026-08-24T19:30:00-0330.', 4 * 3_600_000],
+    // A day's quota is never back before midnight, and later where the text says so.
+    ['1304', '今日限额 2026-08-25 04:00:00', 21 * 3_600_000],
+    ['1304', '今日限额 2026-08-26 03:00:00', 24 * 3_600_000],
     ['1308', '您的限额将在 2026-08-25 02:00:00 重置。', undefined],
     ['1308', '您的限额将在 2026-99-25 02:00:00 重置。', undefined],
     ['1308', '已达到 5 小时的使用上限。', undefined],
@@ -125,6 +139,15 @@ describe('GLM resets, in Beijing time', () => {
     expect(glm.classify(response(429, body, { 'retry-after': '90' }), NOW_MS)?.retryAfterMs).toBe(90_000)
     expect(glm.classify(response(429, body, { 'retry-after': '5' }), NOW_MS)?.retryAfterMs).toBe(60_000)
   })
+
+  test('abroad and on the coding plan too, and in a stream', () => {
+    const body = errorBody('1308', 'Your limit will reset at 2026-08-25 03:01:00')
+    for (const provider of [glm, glmIntl, glmCoding]) {
+      for (const failure of [provider.classify(response(429, body), NOW_MS), provider.classifyChunk(body, NOW_MS)]) {
+        expect(failure).toMatchObject({ class: 'QUOTA', retryable: false, retryAfterMs: 60_000 })
+      }
+    }
+  })
 })
 
 describe('GLM under 200', () => {
@@ -140,6 +163,28 @@ describe('GLM under 200', () => {
 
   test.each(['stop', 'length', 'tool_calls', null])('finish_reason %s is a success', (reason) => {
     expect(glm.classify(response(200, completion(reason)))).toBeUndefined()
+  })
+})
+
+describe('GLM in a stream', () => {
+  test.each(rows)('$code is $failureClass', ({ code, failureClass }) => {
+    expect(glm.classifyChunk(errorBody(String(code)))?.class).toBe(failureClass)
+  })
+
+  test.each([
+    ['sensitive', 'FILTER'],
+    ['network_error', 'SRV'],
+    ['stop', undefined],
+    [null, undefined],
+  ])('finish_reason %s is %s', (finish_reason, failureClass) => {
+    expect(glm.classifyChunk({ choices: [{ index: 0, delta: {}, finish_reason }] })?.class).toBe(failureClass)
+  })
+
+  test('usage is on the chunk that ends it', () => {
+    const usage = { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 }
+    const expected = { promptTokens: 5, completionTokens: 7, totalTokens: 12 }
+    expect(glm.streamUsage({ choices: [{ delta: {}, finish_reason: 'stop' }], usage })).toEqual(expected)
+    expect(glm.streamUsage({ choices: [{ delta: { content: '好' } }] })).toBeUndefined()
   })
 })
 

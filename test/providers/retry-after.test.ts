@@ -49,6 +49,8 @@ test.each([
   ['Please try again in 1h2m3.5s', 3_723_500],
   ['Please retry after 22 seconds', 22_000],
   ['please retry after 1 second.', 1_000],
+  ['please try again after 3 seconds', 3_000],
+  ['Please retry in 45.578569677s.', 45_579],
   ['Please try again later', undefined],
   ['Please try again in a moment', undefined],
 ])('prose: %s', (message, expectedMs) => {
