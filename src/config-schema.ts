@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { GateLogger, GateOptions } from './config.js'
 import { durationMsOf, type Rate, rateOf } from './durations.js'
-import { PROVIDER_NAMES, type Provider, providerByName } from './providers/index.js'
+import { type CompletionCount, PROVIDER_NAMES, type Provider, providerByName } from './providers/index.js'
 
 const DEFAULT_NAMESPACE = 'headgate'
 const DEFAULT_GUARD_MS = 150
@@ -76,6 +76,7 @@ const retry = z.strictObject(
   },
   { error: 'an object with maxAttempts, baseMs or capMs' },
 )
+const BASE_URL = 'an http or https URL without a query'
 const pool = z
   .strictObject(
     {
@@ -84,9 +85,7 @@ const pool = z
         .string({ error: 'a string' })
         .regex(PRINTABLE_ASCII, { error: 'printable ASCII without spaces' })
         .optional(),
-      baseURL: readAs('an http or https URL without a query', (value) =>
-        isBaseURL(value) ? value : undefined,
-      ).optional(),
+      baseURL: readAs(BASE_URL, (value) => (isBaseURL(value) ? value : undefined)).optional(),
       models: listOf('model names', 1).optional(),
       limits: z
         .strictObject(
@@ -105,9 +104,9 @@ const pool = z
     },
     { error: 'an object that describes a pool' },
   )
-  .refine(({ provider, baseURL }) => (baseURL ?? provider.baseURL) !== undefined, {
-    path: ['baseURL'],
-    error: 'an http or https URL, because the provider has none of its own',
+  .superRefine(({ provider, baseURL }, context) => {
+    const message = baseURLProblem(provider, baseURL)
+    if (message !== undefined) context.addIssue({ code: 'custom', path: ['baseURL'], message })
   })
 const tenant = z.strictObject(
   {
@@ -151,12 +150,15 @@ export type ParsedPool = z.output<typeof pool>
 
 function providerOf(value: unknown): Provider | undefined {
   if (typeof value === 'string') return providerByName(value)
-  if (!hasMethods<Provider>(value, 'authHeaders', 'classify', 'usage')) return undefined
-  const { name, baseURL, chatPath, limitsConcurrency, refundsEstimate } = value
+  const methods = ['authHeaders', 'classify', 'classifyChunk', 'usage', 'streamUsage'] as const
+  if (!hasMethods<Provider>(value, ...methods)) return undefined
+  const { name, baseURL, chatPath, limitsConcurrency, refundsEstimate, countsCompletion, streamUsageOnRequest } = value
   const texts = [name, chatPath, baseURL ?? ''].every((part) => typeof part === 'string')
-  const flags = [limitsConcurrency, refundsEstimate].every((part) => typeof part === 'boolean')
-  return texts && flags ? value : undefined
+  const flags = [limitsConcurrency, refundsEstimate, streamUsageOnRequest].every((part) => typeof part === 'boolean')
+  return texts && flags && COUNTS.includes(countsCompletion) ? value : undefined
 }
+
+const COUNTS: readonly CompletionCount[] = ['up-front', 'as-produced', 'never']
 
 function hasMethods<T>(value: unknown, ...names: (keyof T)[]): value is T {
   if (typeof value !== 'object' || value === null) return false
@@ -165,8 +167,19 @@ function hasMethods<T>(value: unknown, ...names: (keyof T)[]): value is T {
 
 function isBaseURL(value: unknown): value is string {
   if (typeof value !== 'string' || !URL.canParse(value)) return false
-  const { protocol, search, hash } = new URL(value)
-  return (protocol === 'http:' || protocol === 'https:') && search === '' && hash === ''
+  const { protocol, hash } = new URL(value)
+  return (protocol === 'http:' || protocol === 'https:') && hash === ''
+}
+
+/** What was expected of a pool's base URL, if it won't do. Only the provider knows what a query is good for. */
+function baseURLProblem({ baseURL: own, baseURLForm: form }: Provider, baseURL: string | undefined) {
+  if (baseURL === undefined) {
+    if (own !== undefined) return undefined
+    return `${form?.expected ?? 'an http or https URL'}, because the provider has none of its own`
+  }
+  const url = new URL(baseURL)
+  if (form) return form.accepts(url) ? undefined : form.expected
+  return url.search === '' ? undefined : BASE_URL
 }
 
 /** As ioredis reads it: a URL, the path of a socket, or an object (options or a client, passed on as it is). */

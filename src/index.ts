@@ -7,6 +7,14 @@ export type { GateStats, LimitChange, PoolStats } from './gate-types.js'
 export { createHeadgate } from './headgate.js'
 export type { CallInput, ChatCompletion, ChatInput, Priority } from './intake/input.js'
 export type { GroupUsage, LimitUsage } from './limits/store.js'
-export type { FailureClass, Provider, ProviderFailure, ProviderResponse, Usage } from './providers/index.js'
+export type {
+  CompletionCount,
+  FailureClass,
+  LimitObservation,
+  Provider,
+  ProviderFailure,
+  ProviderResponse,
+  Usage,
+} from './providers/index.js'
 export type { GateRequest, Outcome } from './request/request.js'
 export type { RunContext } from './request/work.js'

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import { HeadgateError } from '../errors.js'
+import { chatUrlOf } from '../providers/chat-url.js'
 import type { HttpCaller } from '../providers/http-caller.js'
 import {
   failureOf,
@@ -56,7 +57,7 @@ export interface ChatTarget {
 /** A chat completion over HTTP. The body is serialized once, whatever the number of attempts. */
 export function chatWork(caller: HttpCaller, target: ChatTarget, body: Readonly<Record<string, unknown>>): Work {
   const { provider, baseURL, apiKey } = target
-  const url = baseURL.replace(/\/+$/, '') + provider.chatPath
+  const url = chatUrlOf(baseURL, provider.chatPath)
   const text = serialize(body)
   return {
     answersInWords: true,

@@ -133,6 +133,14 @@ describe('values', () => {
     )
   })
 
+  it.each([
+    'https://r.openai.azure.com/openai/deployments/d?api-version=2024-10-21',
+    'https://r.openai.azure.com/openai/deployments/d/?api-version=2024-10-21',
+    'https://r.openai.azure.com/openai/v1',
+  ])('takes %s for Azure', (baseURL) => {
+    expect(poolOf({ provider: 'azure', baseURL }).baseURL).toBe(baseURL)
+  })
+
   it('passes clients, loggers, providers and listeners on untouched', () => {
     const redis = new Redis({ lazyConnect: true })
     const logger = { debug() {}, info() {}, warn() {} }
@@ -156,6 +164,9 @@ describe('values', () => {
 const RATES = "expected { limit, per }, a string such as '50/1m', or an array of these"
 const LIMITS = 'expected an object with requests, tokens or concurrency'
 const NAME = 'a name of up to 100 letters, digits or . _ : / -'
+const PROVIDER =
+  'expected one of glm, glm-intl, glm-coding, deepseek, openai, azure, anthropic, gemini, mistral, groq, moonshot, dashscope, openrouter, vllm, ollama, openai-compatible, or a Provider object'
+const AZURE = 'expected https://{resource}.openai.azure.com/openai/deployments/{deployment}?api-version={version}'
 const WHOLE = 'expected a whole number ≥ 1'
 const REDIS = 'redis: expected a URL redis://[:password@]host:port/db, ioredis options or a client'
 
@@ -216,22 +227,28 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ limits: { also: ['s'] } }, 'limits.also[0]: expected the name of a limit set (there is none), got "s"'],
     [{ limits: { also: 's' } }, 'limits.also: expected an array of names of limitSets, each once, got "s"'],
     [{ fallback: ['p'] }, 'fallback[0]: expected the name of another pool (there is none), got "p"'],
-    [
-      { provider: undefined },
-      'provider: expected one of glm, glm-intl, glm-coding, deepseek, openai, openai-compatible, or a Provider object, got nothing',
-    ],
-    [
-      { provider: 'glmm' },
-      'provider: expected one of glm, glm-intl, glm-coding, deepseek, openai, openai-compatible, or a Provider object, got "glmm"',
-    ],
-    [
-      { provider: { ...glm, usage: 1 } },
-      'provider: expected one of glm, glm-intl, glm-coding, deepseek, openai, openai-compatible, or a Provider object, got an object',
-    ],
+    [{ provider: undefined }, `provider: ${PROVIDER}, got nothing`],
+    [{ provider: 'glmm' }, `provider: ${PROVIDER}, got "glmm"`],
+    [{ provider: { ...glm, usage: 1 } }, `provider: ${PROVIDER}, got an object`],
     [
       { provider: 'openai-compatible' },
       'baseURL: expected an http or https URL, because the provider has none of its own, got nothing',
     ],
+    [{ provider: { ...glm, streamUsage: undefined } }, `provider: ${PROVIDER}, got an object`],
+    [{ provider: { ...glm, countsCompletion: 'later' } }, `provider: ${PROVIDER}, got an object`],
+    [{ provider: 'azure' }, `baseURL: ${AZURE}, because the provider has none of its own, got nothing`],
+    ...['https://r.openai.azure.com', 'https://r.openai.azure.com/openai/deployments/d'].map(
+      (baseURL): [object, string] => [{ provider: 'azure', baseURL }, `baseURL: ${AZURE}, got "${baseURL}"`],
+    ),
+    [
+      { provider: 'azure', baseURL: 'https://r.openai.azure.com/openai/deployments/d?api-version=' },
+      `baseURL: ${AZURE}, got "https://r.openai.azure.com/openai/deployments/d?…"`,
+    ],
+    [
+      { baseURL: 'https://h/v1?api-version=1' },
+      'baseURL: expected an http or https URL without a query, got "https://h/v1?…"',
+    ],
+    [{ baseURL: 'https://h/v1#x' }, 'baseURL: expected an http or https URL without a query, got "https://h/v1#x"'],
     [{ baseURL: 'localhost:8000' }, 'baseURL: expected an http or https URL without a query, got "localhost:8000"'],
     [{ models: [] }, 'models: expected an array of model names, each once, got an empty array'],
     [{ models: ['m', 'm'] }, 'models: expected an array of model names, each once, got an array'],

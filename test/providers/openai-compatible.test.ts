@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { openai, openaiCompatible, PROVIDER_NAMES, providerByName } from '../../src/providers/index.js'
+import { openai } from '../../src/providers/index.js'
 import type { ProviderResponse } from '../../src/providers/provider.js'
 
 const classify = (status: number, body: unknown, headers: ProviderResponse['headers'] = {}) =>
@@ -124,31 +124,28 @@ describe('usage', () => {
   })
 })
 
-describe('profiles', () => {
-  test('by name', () => {
-    expect(PROVIDER_NAMES).toEqual(['glm', 'glm-intl', 'glm-coding', 'deepseek', 'openai', 'openai-compatible'])
-    for (const name of PROVIDER_NAMES) expect(providerByName(name)?.name).toBe(name)
-    expect(providerByName('constructor')).toBeUndefined()
+describe('in a stream', () => {
+  test.each([
+    [error('server_error', 'server_error', 'The server had an error'), 'SRV'],
+    [error('rate_limit_exceeded', 'tokens', TOKENS), 'RLT'],
+    [error(null, 'rate_limit_error', 'Slow down'), 'RLR'],
+    [error(null, 'invalid_request_error', 'x'), 'BAD'],
+    [error('insufficient_quota', '', 'x'), 'BAL'],
+    [error(null, 'service_unavailable_error', 'x'), 'OVL'],
+    [error(null, 'unheard_of', 'x'), 'SRV'],
+    ['{"error":{"message":"x"}}', undefined],
+    [{ choices: [{ delta: { content: 'error' } }], error: null }, undefined],
+  ])('%j is %s', (chunk, failureClass) => {
+    expect(openai.classifyChunk(chunk)?.class).toBe(failureClass)
   })
 
-  test('what they count', () => {
-    const traits = PROVIDER_NAMES.map((name) => [
-      name,
-      providerByName(name)?.limitsConcurrency,
-      providerByName(name)?.refundsEstimate,
-    ])
-    expect(traits).toEqual([
-      ['glm', true, true],
-      ['glm-intl', true, true],
-      ['glm-coding', true, true],
-      ['deepseek', true, true],
-      ['openai', false, false],
-      ['openai-compatible', false, false],
-    ])
-  })
-
-  test('openai-compatible has no base of its own', () => {
-    expect(openaiCompatible.baseURL).toBeUndefined()
-    expect(openai.baseURL).toBe('https://api.openai.com/v1')
+  test('usage is in a chunk of its own; before it there is null', () => {
+    const usage = { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 }
+    expect(openai.streamUsage({ choices: [{ delta: {}, finish_reason: 'stop' }], usage: null })).toBeUndefined()
+    expect(openai.streamUsage({ choices: [], usage })).toEqual({
+      promptTokens: 5,
+      completionTokens: 7,
+      totalTokens: 12,
+    })
   })
 })

@@ -1,0 +1,15 @@
+// What a request counts for against a limit of LLM tokens, by the provider's own way of counting. Pure.
+import type { TokenEstimate } from './estimate.js'
+import type { Provider, Usage } from './provider.js'
+
+type Counting = Pick<Provider, 'countsCompletion'>
+
+/** What to reserve before a request is sent. Where the answer counts as it is produced, it becomes debt at settlement. */
+export function tokensToReserve({ countsCompletion }: Counting, estimate: TokenEstimate): number {
+  return countsCompletion === 'up-front' ? estimate.total : estimate.promptTokens
+}
+
+/** What to settle on once it has ended. */
+export function tokensCounted({ countsCompletion }: Counting, usage: Usage): number {
+  return countsCompletion === 'never' ? usage.promptTokens : usage.totalTokens
+}
