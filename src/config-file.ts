@@ -15,6 +15,13 @@ const ENVIRONMENT_POOLS = [
   { prefix: 'GLM', provider: 'glm', models: ['glm-4-plus', 'glm-4-flash', 'glm-4.5', 'glm-4.6'] },
   { prefix: 'DEEPSEEK', provider: 'deepseek', models: ['deepseek-chat', 'deepseek-reasoner'] },
   { prefix: 'OPENAI', provider: 'openai', models: ['gpt-4o-mini', 'gpt-4o', 'gpt-4.1-mini', 'gpt-4.1'] },
+  { prefix: 'ANTHROPIC', provider: 'anthropic', models: ['claude-sonnet-4-5', 'claude-haiku-4-5', 'claude-opus-4-1'] },
+  { prefix: 'GEMINI', provider: 'gemini', models: ['gemini-2.5-flash', 'gemini-2.5-flash-lite', 'gemini-2.5-pro'] },
+  { prefix: 'MISTRAL', provider: 'mistral', models: ['mistral-small-latest', 'mistral-large-latest'] },
+  { prefix: 'GROQ', provider: 'groq', models: ['llama-3.3-70b-versatile', 'llama-3.1-8b-instant'] },
+  { prefix: 'MOONSHOT', provider: 'moonshot', models: ['kimi-k2-0905-preview', 'kimi-latest', 'moonshot-v1-8k'] },
+  { prefix: 'DASHSCOPE', provider: 'dashscope', models: ['qwen-plus', 'qwen-flash', 'qwen3-max'] },
+  { prefix: 'OPENROUTER', provider: 'openrouter', models: ['openrouter/auto'] },
 ] as const
 
 /** A config nests no deeper; what does is someone's object, passed on as it is. */

@@ -28,6 +28,13 @@ describe('configFromEnv', () => {
     ['GLM', 'glm'],
     ['DEEPSEEK', 'deepseek'],
     ['OPENAI', 'openai'],
+    ['ANTHROPIC', 'anthropic'],
+    ['GEMINI', 'gemini'],
+    ['MISTRAL', 'mistral'],
+    ['GROQ', 'groq'],
+    ['MOONSHOT', 'moonshot'],
+    ['DASHSCOPE', 'dashscope'],
+    ['OPENROUTER', 'openrouter'],
   ])('knows every suffix of %s', (prefix, pool) => {
     const options = configFromEnv({
       HEADGATE_NAMESPACE: 'staging',
@@ -53,6 +60,14 @@ describe('configFromEnv', () => {
       },
     })
     expect(resolveConfig(options).pools.get(pool)!.baseURL).toBe('http://127.0.0.1:9/v1')
+  })
+
+  it('gives every pool models of its own', () => {
+    const prefixes = 'GLM DEEPSEEK OPENAI ANTHROPIC GEMINI MISTRAL GROQ MOONSHOT DASHSCOPE OPENROUTER'.split(' ')
+    const { pools } = resolveConfig(configFromEnv(Object.fromEntries(prefixes.map((name) => [`${name}_API_KEY`, 'k']))))
+    expect([...pools.keys()]).toEqual(prefixes.map((name) => name.toLowerCase()))
+    const models = [...pools.values()].flatMap((pool) => pool.models)
+    expect(new Set(models).size).toBe(models.length)
   })
 
   it('takes an empty variable for unset', () => {
