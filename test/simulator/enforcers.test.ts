@@ -170,3 +170,52 @@ describe('token bucket', () => {
     )
   })
 })
+
+describe('per second', () => {
+  test('a sliding window, and a share of it in every second', () => {
+    const window = enforcerOf({ limit: 180, windowMs: 60_000, kind: 'per-second' })
+    window.charge(0, 3)
+    expect(window.remaining(0)).toBe(0)
+    expect(window.waitMs(400, 1)).toBe(600)
+    expect(window.remaining(1_000)).toBe(3)
+    expect(window.waitMs(1_000, 181)).toBe(NEVER)
+    for (let second = 1; second < 60; second++) window.charge(second * 1_000, 3)
+    expect(window.waitMs(59_999, 1)).toBe(1)
+    expect(window.waitMs(60_000, 3)).toBe(0)
+  })
+
+  test('what is larger than the share passes where nothing else did within the second', () => {
+    const window = enforcerOf({ limit: 600, windowMs: 60_000, kind: 'per-second' })
+    expect(window.waitMs(0, 100)).toBe(0)
+    window.charge(0, 100)
+    expect(window.waitMs(1, 1)).toBe(999)
+    expect(window.waitMs(1_000, 100)).toBe(0)
+    expect(window.waitMs(1_000, 501)).toBe(59_000)
+  })
+
+  test('the share moves with the limit', () => {
+    const window = enforcerOf({ limit: 60, windowMs: 60_000, kind: 'per-second' })
+    window.charge(0, 1)
+    expect(window.waitMs(0, 1)).toBe(1_000)
+    window.limit = 120
+    expect([window.limit, window.waitMs(0, 1)]).toEqual([120, 0])
+  })
+
+  test('agrees with two sliding windows, however requests fall', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 20 }), requests, (share, all) => {
+        const window = enforcerOf({ limit: share * 5, windowMs: 5_000, kind: 'per-second' })
+        const whole = enforcerOf({ limit: share * 5, windowMs: 5_000 })
+        const second = enforcerOf({ limit: share, windowMs: 1_000 })
+        let nowMs = 0
+        for (const { gapMs, amount } of all) {
+          nowMs += gapMs * 100
+          const waitMs = Math.max(whole.waitMs(nowMs, amount), second.waitMs(nowMs, Math.min(amount, share)))
+          expect(window.waitMs(nowMs, amount)).toBe(waitMs)
+          if (waitMs > 0) continue
+          for (const each of [window, whole, second]) each.charge(nowMs, amount)
+        }
+      }),
+    )
+  })
+})

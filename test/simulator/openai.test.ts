@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { goDuration } from '../../src/testing/simulator/wire.js'
+import { goDuration } from '../../src/testing/simulator/profile.js'
 import { type Answer, chat, HOUR_MS, hold, start } from './harness.js'
 
 const remaining = ({ headers }: Answer) =>

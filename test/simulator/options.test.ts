@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { CliError } from '../../src/surfaces/cli/errors.js'
 import * as parse from '../../src/surfaces/cli/parse.js'
 import { simulateCommand } from '../../src/surfaces/cli/simulate.js'
+import { PROFILE_NAMES } from '../../src/testing/index.js'
 import { start } from './harness.js'
 
 const profile = parse.oneOf('glm', 'deepseek', 'openai')
@@ -75,8 +76,9 @@ describe('headgate simulate', () => {
   }
 
   test.each([
-    ['--profile', 'x', 'expected one of glm, deepseek, openai, got "x"'],
-    ['--window', 'x', 'expected one of sliding, fixed, token-bucket, got "x"'],
+    ['--profile', 'x', `expected one of ${PROFILE_NAMES.join(', ')}, got "x"`],
+    ['--keep-alive', 'x', `expected ms or a duration such as '200ms', got "x"`],
+    ['--window', 'x', 'expected one of sliding, fixed, token-bucket, per-second, got "x"'],
     ['--port', '70000', 'expected a port from 0 to 65535, got "70000"'],
     ['--requests', 'x', `expected a rate such as '50/1m', got "x"`],
     ['--tokens', '5', `expected a rate such as '50/1m', got "5"`],

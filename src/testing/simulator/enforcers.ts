@@ -13,13 +13,16 @@ export interface Enforcer {
   remaining(nowMs: number): number
 }
 
-export type WindowKind = 'sliding' | 'fixed' | 'token-bucket'
+export const WINDOW_KINDS = ['sliding', 'fixed', 'token-bucket', 'per-second'] as const
+export type WindowKind = (typeof WINDOW_KINDS)[number]
 
 export interface WindowLimit {
   readonly limit: number
   readonly windowMs: number
   readonly kind?: WindowKind
 }
+
+const SLICE_MS = 1_000
 
 /** Every window of `windowMs`, wherever it begins, holds at most `limit`: each charge is remembered to the instant. */
 class SlidingWindow implements Enforcer {
@@ -133,6 +136,50 @@ class TokenBucket implements Enforcer {
   }
 }
 
+/**
+ * A sliding window, and its share in every second too, as DashScope's RPM/60 and TPM/60. What is larger than the share
+ * passes where nothing else did within the second.
+ */
+class SlicedWindow implements Enforcer {
+  readonly #whole: SlidingWindow
+  readonly #slice: SlidingWindow
+
+  constructor(
+    limit: number,
+    readonly windowMs: number,
+  ) {
+    this.#whole = new SlidingWindow(limit, windowMs)
+    this.#slice = new SlidingWindow(this.#share(limit), SLICE_MS)
+  }
+
+  get limit(): number {
+    return this.#whole.limit
+  }
+
+  set limit(limit: number) {
+    this.#whole.limit = limit
+    this.#slice.limit = this.#share(limit)
+  }
+
+  waitMs(nowMs: number, amount: number): number {
+    const inSlice = Math.min(amount, this.#slice.limit)
+    return Math.max(this.#whole.waitMs(nowMs, amount), this.#slice.waitMs(nowMs, inSlice))
+  }
+
+  charge(nowMs: number, amount: number): void {
+    this.#whole.charge(nowMs, amount)
+    this.#slice.charge(nowMs, amount)
+  }
+
+  remaining(nowMs: number): number {
+    return Math.min(this.#whole.remaining(nowMs), this.#slice.remaining(nowMs))
+  }
+
+  #share(limit: number): number {
+    return Math.max(1, Math.floor((limit * SLICE_MS) / this.windowMs))
+  }
+}
+
 export function enforcerOf({ limit, windowMs, kind = 'sliding' }: WindowLimit): Enforcer {
   for (const [name, value] of Object.entries({ limit, windowMs })) {
     if (!Number.isSafeInteger(value) || value < 1) {
@@ -140,5 +187,6 @@ export function enforcerOf({ limit, windowMs, kind = 'sliding' }: WindowLimit): 
     }
   }
   if (kind === 'fixed') return new FixedWindow(limit, windowMs)
+  if (kind === 'per-second') return new SlicedWindow(limit, windowMs)
   return kind === 'token-bucket' ? new TokenBucket(limit, windowMs) : new SlidingWindow(limit, windowMs)
 }

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { type Enforcer, enforcerOf, type WindowLimit } from './enforcers.js'
-import { goDuration, type Profile, type WireError } from './wire.js'
+import type { LimitFigure, Profile, WireError } from './profile.js'
 
 export interface SimulatorLimits {
   readonly requests?: readonly WindowLimit[]
@@ -58,7 +58,10 @@ export class Gatekeeper {
    * `place`: how many were in flight when it arrived, itself included. Who arrives while its body is read doesn't count.
    */
   admit(nowMs: number, tokens: number, place: number): WireError | undefined {
-    if (Math.min(place, this.inFlight) > this.concurrency(nowMs)) return this.profile.refuse({ why: 'concurrency' })
+    const concurrency = this.concurrency(nowMs)
+    if (Math.min(place, this.inFlight) > concurrency) {
+      return this.profile.refuse({ why: 'concurrency', limit: concurrency })
+    }
     const amountOf = (rate: Rate) => (rate.dimension === 'requests' ? 1 : tokens)
     const full = this.#rates.find((rate) => rate.enforcer.waitMs(nowMs, amountOf(rate)) > 0)
     if (!full) {
@@ -73,21 +76,23 @@ export class Gatekeeper {
     }
     // After the charge: the hint has to hold for who follows it.
     const waitMs = enforcer.waitMs(nowMs, requested)
-    return this.profile.refuse({ why: dimension, limit: enforcer.limit, used, requested, waitMs })
+    const { limit, windowMs } = enforcer
+    return this.profile.refuse({ why: dimension, limit, windowMs, used, requested, waitMs })
   }
 
-  /** OpenAI's headers, about the first limit of each dimension. */
+  /** Charges tokens that were not known on arrival; nobody is refused for them, but whoever follows. */
+  produce(nowMs: number, tokens: number): void {
+    for (const rate of this.#rates) if (rate.dimension === 'tokens') rate.enforcer.charge(nowMs, tokens)
+  }
+
+  /** What the profile says in headers about the limits as they stand. */
   headers(nowMs: number): Record<string, string> {
-    const headers: Record<string, string> = {}
-    for (const dimension of ['requests', 'tokens'] as const) {
-      const rate = this.#rates.find((candidate) => candidate.dimension === dimension)
-      if (!rate) continue
-      const { limit } = rate.enforcer
-      headers[`x-ratelimit-limit-${dimension}`] = String(limit)
-      headers[`x-ratelimit-remaining-${dimension}`] = String(rate.enforcer.remaining(nowMs))
-      headers[`x-ratelimit-reset-${dimension}`] = goDuration(rate.enforcer.waitMs(nowMs, limit))
-    }
-    return headers
+    const figures = this.#rates.map(({ dimension, enforcer }): LimitFigure => {
+      const { limit, windowMs } = enforcer
+      const [remaining, resetMs] = [enforcer.remaining(nowMs), enforcer.waitMs(nowMs, limit)]
+      return { dimension, windowMs, limit, remaining, resetMs }
+    })
+    return this.profile.limitHeaders(figures, Date.now())
   }
 
   #build(limits: SimulatorLimits): void {
@@ -105,7 +110,7 @@ export class Gatekeeper {
         )
       }
       return wanted.map((limit: WindowLimit, index) => {
-        const built = enforcerOf(limit)
+        const built = enforcerOf({ ...limit, kind: limit.kind ?? this.profile.window })
         const old = before[index]?.enforcer
         if (old?.constructor !== built.constructor || old.windowMs !== built.windowMs)
           return { dimension, enforcer: built }

@@ -2,12 +2,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { type ArrivalRecord, reportOf, type SimulatorReport } from './arrivals.js'
-import { completionBody, completionEvents, readChatRequest } from './completion.js'
+import { type ChatRequest, readChatRequest } from './completion.js'
 import { Gatekeeper, type SimulatorLimits } from './gatekeeper.js'
+import { parseJson, readText, sendJson } from './http.js'
+import type { Profile, ProfileName, WireError } from './profile.js'
 import { type Latency, latencyMs, seededRandom } from './random.js'
-import { PROFILES, type Profile, type ProfileName, type WireError } from './wire.js'
+import { PROFILES } from './wire.js'
 
-const MAX_BODY_BYTES = 16 * 1024 * 1024
+/** Before an error's code: it comes after the 200, in the middle of a stream or in place of a whole answer. */
+const LATE = 'late-'
 const MAX_LOG = 1_000_000
 const KEEP_ALIVE_MS = 120_000
 
@@ -20,9 +23,9 @@ export interface SimulatorOptions extends SimulatorLimits {
   /** How long an answer takes: constant, or log-normal. Default 0. */
   readonly latencyMs?: Latency
   readonly seed?: number
-  /** Shares of the accepted requests that fail with these codes. */
+  /** Shares of the accepted requests that fail with these codes, as `failNext` takes them. */
   readonly errors?: readonly { readonly share: number; readonly code: string }[]
-  /** While an answer is due, send a keep-alive line this often (DeepSeek). Default: none. */
+  /** While an answer is due, send what keeps the connection alive this often (DeepSeek, OpenRouter). Default: none. */
   readonly keepAliveMs?: number
 }
 
@@ -35,7 +38,7 @@ export interface Simulator {
   report(): SimulatorReport
   /** Moves limits without a word, as providers do. */
   setLimits(limits: SimulatorLimits): void
-  /** The next `times` requests fail with this code of the profile's. */
+  /** The next `times` requests fail with this code of the profile's; with `late-` before it, after a 200. */
   failNext(code: string, times?: number): void
   /** The next `times` requests are never answered. */
   hangNext(times?: number): void
@@ -51,7 +54,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   return simulator
 }
 
-type Fault = { readonly kind: 'fail'; readonly error: WireError } | { readonly kind: 'hang' | 'cut' }
+type Fault = { readonly kind: 'fail' | 'late'; readonly error: WireError } | { readonly kind: 'hang' | 'cut' }
 
 class SimulatorServer implements Simulator {
   readonly log: ArrivalRecord[] = []
@@ -71,7 +74,7 @@ class SimulatorServer implements Simulator {
     this.#gatekeeper = new Gatekeeper(this.#profile, options)
     this.#random = seededRandom(options.seed ?? 1)
     // Fail at the start, not at the first draw.
-    for (const { code } of options.errors ?? []) this.#profile.injected(code)
+    for (const { code } of options.errors ?? []) this.#failure(code)
     this.#server = createServer((request, response) => this.#receive(request, response))
     this.#server.keepAliveTimeout = KEEP_ALIVE_MS
     this.#server.on('connection', (socket) => {
@@ -113,8 +116,8 @@ class SimulatorServer implements Simulator {
   }
 
   failNext(code: string, times = 1): void {
-    const error = this.#profile.injected(code)
-    for (let i = 0; i < times; i++) this.#faults.push({ kind: 'fail', error })
+    const fault = this.#failure(code)
+    for (let i = 0; i < times; i++) this.#faults.push(fault)
   }
 
   hangNext(times = 1): void {
@@ -133,9 +136,9 @@ class SimulatorServer implements Simulator {
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
     const atMs = performance.now()
-    const path = (request.url ?? '').split('?')[0] ?? ''
-    const isChat = path === '/v1/chat/completions' || this.#profile.chatPaths.includes(path)
-    if (isChat && request.method === 'POST') void this.#chat(request, response, atMs)
+    const [path = '', query] = (request.url ?? '').split('?', 2)
+    const isChat = request.method === 'POST' && this.#profile.isChat(path, new URLSearchParams(query))
+    if (isChat) void this.#chat(request, response, atMs)
     else if (path === '/__sim/report') sendJson(response, 200, this.report())
     else if (path === '/__sim/log') sendJson(response, 200, this.log)
     else if (path === '/__sim/limits' && request.method === 'POST') void this.#moveLimits(request, response)
@@ -190,24 +193,31 @@ class SimulatorServer implements Simulator {
       return
     }
     const chat = readChatRequest(parseJson(text))
-    if (!/^Bearer\s+\S/i.test(request.headers.authorization ?? '')) refuse(this.#profile.refuse({ why: 'auth' }))
-    else if (!chat) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
+    const complete = chat && (chat.maxTokensGiven || !this.#profile.needsMaxTokens)
+    if (!this.#profile.hasKey(request.headers)) refuse(this.#profile.refuse({ why: 'auth' }))
+    else if (!complete) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
     else {
-      const tokens = chat.promptTokens + chat.maxTokens
-      Object.assign(record, { promptTokens: chat.promptTokens, tokens })
+      const { promptTokens, maxTokens } = chat
+      const tokens = promptTokens + (this.#profile.countsCompletion === 'up-front' ? maxTokens : 0)
+      Object.assign(record, { promptTokens, tokens })
       const refusal = gatekeeper.admit(performance.now(), tokens, record.inFlight)
       const fault = refusal ? undefined : this.#nextFault()
       if (refusal) refuse(refusal)
       else if (fault?.kind === 'fail') refuse(fault.error)
-      else if (fault?.kind !== 'hang') await this.#answer(response, record, chat, fault?.kind === 'cut', leave)
+      else if (fault?.kind !== 'hang') await this.#answer(response, record, chat, fault, leave)
     }
+  }
+
+  #failure(code: string): Fault {
+    if (code.startsWith(LATE)) return { kind: 'late', error: this.#profile.injected(code.slice(LATE.length)) }
+    return { kind: 'fail', error: this.#profile.injected(code) }
   }
 
   #nextFault(): Fault | undefined {
     const scripted = this.#faults.shift()
     if (scripted) return scripted
     for (const { share, code } of this.#options.errors ?? []) {
-      if (this.#random() < share) return { kind: 'fail', error: this.#profile.injected(code) }
+      if (this.#random() < share) return this.#failure(code)
     }
     return undefined
   }
@@ -215,46 +225,54 @@ class SimulatorServer implements Simulator {
   async #answer(
     response: ServerResponse,
     record: ArrivalRecord,
-    chat: NonNullable<ReturnType<typeof readChatRequest>>,
-    cut: boolean,
+    chat: ChatRequest,
+    fault: Exclude<Fault, { kind: 'hang' | 'fail' }> | undefined,
     leave: () => void,
   ): Promise<void> {
-    const id = `sim-${++this.#answers}`
-    const { usage, heartbeat, name } = this.#profile
     const type = chat.stream ? 'text/event-stream; charset=utf-8' : 'application/json; charset=utf-8'
     const headers = { 'content-type': type, ...this.#limitHeaders() }
     if (this.#options.keepAliveMs !== undefined) response.writeHead(200, headers)
     await this.#wait(response, chat.stream)
     if (response.destroyed) return
     if (!response.headersSent) response.writeHead(200, headers)
-    const parts = chat.stream
-      ? [...completionEvents(chat, id, Date.now(), usage, heartbeat)]
-      : [JSON.stringify(completionBody(chat, id, Date.now(), name === 'glm'))]
-    if (cut) {
+    record.status = 200
+    const error = fault?.kind === 'late' ? fault.error : undefined
+    if (error) record.code = error.code
+    const parts = this.#partsOf(chat, error)
+    if (fault?.kind === 'cut') {
       response.write(parts[0]!.slice(0, Math.ceil(parts[0]!.length / 2)), () => {
-        record.status = 200
         leave()
         response.socket?.destroy()
       })
       return
     }
-    record.status = 200
+    if (this.#profile.countsCompletion === 'as-produced') this.#gatekeeper.produce(performance.now(), chat.maxTokens)
     for (const part of parts.slice(0, -1)) response.write(part)
     // No longer in flight once the last byte is on its way.
     leave()
     response.end(parts.at(-1))
   }
 
+  /** What is written after the headers; with an error half of a stream and then that, or that alone. */
+  #partsOf(chat: ChatRequest, error: WireError | undefined): string[] {
+    const { answers } = this.#profile
+    const id = `sim-${++this.#answers}`
+    if (!chat.stream) return [JSON.stringify(error ? error.body : answers.body(chat, id, Date.now()))]
+    const events = [...answers.events(chat, id, Date.now())]
+    return error ? [...events.slice(0, events.length / 2), answers.failure(error)] : events
+  }
+
   /** Waits the latency out, with keep-alive lines where asked; ends early when the caller hangs up. */
   #wait(response: ServerResponse, stream: boolean): Promise<void> {
     const { latencyMs: latency = 0, keepAliveMs } = this.#options
+    const { keepAlive } = this.#profile.answers
     const delayMs = latencyMs(latency, this.#random)
     if (delayMs <= 0) return Promise.resolve()
     return new Promise((resolve) => {
       const beat =
         keepAliveMs === undefined
           ? undefined
-          : setInterval(() => response.write(stream ? ': keep-alive\n\n' : '\n'), keepAliveMs)
+          : setInterval(() => response.write(stream ? keepAlive : '\n'), keepAliveMs)
       const finish = () => {
         clearTimeout(timer)
         clearInterval(beat)
@@ -272,31 +290,6 @@ class SimulatorServer implements Simulator {
   }
 
   #limitHeaders(): Record<string, string> {
-    return this.#profile.name === 'openai' ? this.#gatekeeper.headers(performance.now()) : {}
-  }
-}
-
-function sendJson(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
-  response.end(JSON.stringify(body))
-}
-
-async function readText(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    // Read on, so that the refusal reaches the caller; keep nothing.
-    if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
-  }
-  if (bytes > MAX_BODY_BYTES) return undefined
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
+    return this.#gatekeeper.headers(performance.now())
   }
 }
