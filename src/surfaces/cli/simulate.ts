@@ -1,6 +1,12 @@
 import { Command } from 'commander'
 import type { Rate } from '../../durations.js'
-import { type SimulatorOptions, startSimulator, type WindowKind } from '../../testing/index.js'
+import {
+  PROFILE_NAMES,
+  type SimulatorOptions,
+  startSimulator,
+  WINDOW_KINDS,
+  type WindowKind,
+} from '../../testing/index.js'
 import { CliError } from './errors.js'
 import { ceilingOption, countOption, durationOption, errorRateOption, oneOf, portOption, rateOption } from './parse.js'
 
@@ -13,7 +19,8 @@ interface SimulateFlags {
   readonly concurrency?: number
   readonly latency: number
   readonly ceiling?: { values: number[]; everyMs: number }
-  readonly window: WindowKind
+  readonly window?: WindowKind
+  readonly keepAlive?: number
   readonly errorRate?: { share: number; code: string }
   readonly seed: number
 }
@@ -22,7 +29,7 @@ interface SimulateFlags {
 export function simulateCommand(): Command {
   return new Command('simulate')
     .description('run the simulated provider; prints its base URL, and its report on stderr when it ends')
-    .option('--profile <name>', 'wire and errors: glm, deepseek or openai', oneOf('glm', 'deepseek', 'openai'), 'glm')
+    .option('--profile <name>', `wire and errors: ${PROFILE_NAMES.join(', ')}`, oneOf(...PROFILE_NAMES), 'glm')
     .option('--port <port>', 'port; 0 for a free one', portOption, 0)
     .option('--host <host>', 'address to bind', '127.0.0.1')
     .option('--requests <rate>', 'requests per window, e.g. 50/1m', rateOption)
@@ -30,25 +37,28 @@ export function simulateCommand(): Command {
     .option('--concurrency <n>', 'requests in flight', countOption)
     .option('--latency <duration>', 'how long an answer takes', durationOption, 200)
     .option('--ceiling <steps>', 'concurrency that moves without a word, e.g. 5,2,1@30s', ceilingOption)
-    .option('--window <kind>', 'sliding, fixed or token-bucket', oneOf('sliding', 'fixed', 'token-bucket'), 'sliding')
-    .option('--error-rate <share:code>', 'fail this share with this code, e.g. 0.01:1305', errorRateOption)
+    .option('--window <kind>', `${WINDOW_KINDS.join(', ')}; default: as the profile does it`, oneOf(...WINDOW_KINDS))
+    .option('--error-rate <share:code>', 'fail this share, e.g. 0.01:1305; 0.01:late-1305 after a 200', errorRateOption)
+    .option('--keep-alive <duration>', 'while an answer is due, keep the connection alive this often', durationOption)
     .option('--seed <n>', 'seed of latency and errors', countOption, 1)
     .action(simulate)
 }
 
 async function simulate(flags: SimulateFlags): Promise<void> {
-  const { profile, port, host, requests, tokens, concurrency, latency, ceiling, window: kind, errorRate, seed } = flags
+  const { profile, port, host, requests, tokens, concurrency, latency, ceiling, errorRate, keepAlive, seed } = flags
+  const kind = flags.window && { kind: flags.window }
   const simulator = await startSimulator({
     profile,
     port,
     host,
     seed,
     latencyMs: latency,
-    ...(requests && { requests: [{ ...requests, kind }] }),
-    ...(tokens && { tokens: [{ ...tokens, kind }] }),
+    ...(requests && { requests: [{ ...requests, ...kind }] }),
+    ...(tokens && { tokens: [{ ...tokens, ...kind }] }),
     ...(concurrency !== undefined && { concurrency }),
     ...(ceiling && { ceiling }),
     ...(errorRate && { errors: [errorRate] }),
+    ...(keepAlive && { keepAliveMs: keepAlive }),
   }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EADDRINUSE') throw new CliError(`port ${port} on ${host} is in use`)
     throw error instanceof RangeError ? new CliError(error.message) : error
