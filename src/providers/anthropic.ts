@@ -3,24 +3,7 @@ import { limitObservations } from './limit-headers.js'
 import type { Provider, Usage } from './provider.js'
 import * as wire from './wire.js'
 
-/** The Messages API: its own shapes on the way there and back, which callers and answers keep. */
-export const anthropic: Provider = {
-  name: 'anthropic',
-  baseURL: 'https://api.anthropic.com/v1',
-  chatPath: '/messages',
-  limitsConcurrency: false,
-  // A bucket takes an estimate of the prompt and is corrected; an answer counts as it is written, `max_tokens` never does.
-  refundsEstimate: true,
-  countsCompletion: 'as-produced',
-  streamUsageOnRequest: false,
-  authHeaders: (apiKey) => ({ 'x-api-key': apiKey, 'anthropic-version': '2023-06-01' }),
-  ...classifierOf('anthropic', { verdict }),
-  usage: (body) => usageOf(wire.bodyOf(body)?.usage),
-  streamUsage,
-  limitObservations,
-}
-
-function verdict(...[{ type, message }, status, response]: Parameters<Reading['verdict']>): wire.Verdict | undefined {
+const verdict: Reading['verdict'] = ({ type, message }, status, response) => {
   // Said in the details alone, under the type of a rate limit.
   if (errorCodeOf(response.body) === 'enforced_spend_limit_reached') return { class: 'QUOTA' }
   // After a 200 there is only the type.
@@ -63,4 +46,21 @@ function usageOf(value: unknown): Usage | undefined {
   const promptTokens = inputTokens + cachedTokens
   const completionTokens = wire.countOf(usage.output_tokens) ?? 0
   return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
+}
+
+/** The Messages API: its own shapes on the way there and back, which callers and answers keep. */
+export const anthropic: Provider = {
+  name: 'anthropic',
+  baseURL: 'https://api.anthropic.com/v1',
+  chatPath: '/messages',
+  limitsConcurrency: false,
+  // A bucket takes an estimate of the prompt and is corrected; an answer counts as it is written, `max_tokens` never does.
+  refundsEstimate: true,
+  countsCompletion: 'as-produced',
+  streamUsageOnRequest: false,
+  authHeaders: (apiKey) => ({ 'x-api-key': apiKey, 'anthropic-version': '2023-06-01' }),
+  ...classifierOf('anthropic', { verdict }),
+  usage: (body) => usageOf(wire.bodyOf(body)?.usage),
+  streamUsage,
+  limitObservations,
 }

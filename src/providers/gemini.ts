@@ -4,24 +4,7 @@ import { pacificMidnightMs } from './resets.js'
 import { longestMs, parseGoDurationMs, parseProseRetryMs } from './retry-after.js'
 import * as wire from './wire.js'
 
-/** The path that is compatible with OpenAI's; errors are Google's own, in an array of one. */
-export const gemini: Provider = {
-  name: 'gemini',
-  baseURL: 'https://generativelanguage.googleapis.com/v1beta/openai',
-  chatPath: wire.CHAT_PATH,
-  limitsConcurrency: false,
-  // Its token limit is about input alone, and counts what the input was.
-  refundsEstimate: true,
-  countsCompletion: 'never',
-  streamUsageOnRequest: false,
-  // Not with x-goog-api-key besides: two credentials are refused.
-  authHeaders: wire.bearer,
-  ...classifierOf('gemini', { verdict }),
-  usage: usageOf,
-  streamUsage: usageOf,
-}
-
-function verdict(...[error, status, response, nowMs]: Parameters<Reading['verdict']>): wire.Verdict | undefined {
+const verdict: Reading['verdict'] = (error, status, response, nowMs) => {
   const { message } = error
   if (/api key (?:not valid|expired)/i.test(message)) return { class: 'AUTH' } // under a 400
   if (/token count.*exceeds the maximum/i.test(message)) return { class: 'CTX' }
@@ -66,4 +49,21 @@ function usageOf(rawBody: unknown): Usage | undefined {
     (wire.countOf(native.candidatesTokenCount) ?? 0) + (wire.countOf(native.thoughtsTokenCount) ?? 0)
   const totalTokens = wire.countOf(native.totalTokenCount) ?? promptTokens + completionTokens
   return { promptTokens, completionTokens, totalTokens }
+}
+
+/** The path that is compatible with OpenAI's; errors are Google's own, in an array of one. */
+export const gemini: Provider = {
+  name: 'gemini',
+  baseURL: 'https://generativelanguage.googleapis.com/v1beta/openai',
+  chatPath: wire.CHAT_PATH,
+  limitsConcurrency: false,
+  // Its token limit is about input alone, and counts what the input was.
+  refundsEstimate: true,
+  countsCompletion: 'never',
+  streamUsageOnRequest: false,
+  // Not with x-goog-api-key besides: two credentials are refused.
+  authHeaders: wire.bearer,
+  ...classifierOf('gemini', { verdict }),
+  usage: usageOf,
+  streamUsage: usageOf,
 }

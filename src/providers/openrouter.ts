@@ -3,16 +3,7 @@ import { openaiLike } from './openai-like.js'
 import type { ProviderResponse } from './provider.js'
 import * as wire from './wire.js'
 
-/** Codes are HTTP's, and come under 200 too: in a body, in a choice or in a chunk of a stream. */
-export const openrouter = openaiLike({
-  name: 'openrouter',
-  baseURL: 'https://openrouter.ai/api/v1',
-  verdict,
-  errorIn: (response) => wire.errorOf(response) ?? wire.wireErrorOf({ error: errorOfChoice(response.body) }),
-  finishes: { error: 'SRV' },
-})
-
-function verdict(...[{ message }, status, response, nowMs]: Parameters<Reading['verdict']>): wire.Verdict | undefined {
+const verdict: Reading['verdict'] = ({ message }, status, response, nowMs) => {
   const metadata = metadataOf(response)
   if (status === 502) return { class: 'OVL' } // the model's own provider is down
   if (status === 403 && Array.isArray(metadata?.reasons)) return { class: 'FILTER' }
@@ -36,3 +27,12 @@ function errorOfChoice(rawBody: unknown): unknown {
   const choices = wire.bodyOf(rawBody)?.choices
   return Array.isArray(choices) ? choices.map((choice) => wire.recordOf(choice)?.error).find(Boolean) : undefined
 }
+
+/** Codes are HTTP's, and come under 200 too: in a body, in a choice or in a chunk of a stream. */
+export const openrouter = openaiLike({
+  name: 'openrouter',
+  baseURL: 'https://openrouter.ai/api/v1',
+  verdict,
+  errorIn: (response) => wire.errorOf(response) ?? wire.wireErrorOf({ error: errorOfChoice(response.body) }),
+  finishes: { error: 'SRV' },
+})

@@ -116,6 +116,7 @@ describe('usage', () => {
     [{ usage: { prompt_tokens: 5 } }, { promptTokens: 5, completionTokens: 0, totalTokens: 5 }],
     [{ usage: null }, undefined],
     [{ usage: { prompt_tokens: -1 } }, undefined],
+    [{ usage: { prompt_tokens: 1e300 } }, undefined],
     [{}, undefined],
     ['no JSON', undefined],
     [undefined, undefined],

@@ -150,6 +150,7 @@ const ERRORS: readonly (readonly [ProfileName, Record<string, FailureClass>])[] 
       403: 'FILTER',
       408: 'TMO',
       429: 'RLR',
+      500: 'SRV',
       502: 'OVL',
       503: 'OVL',
       'free-models-per-day': 'QUOTA',

@@ -22,14 +22,15 @@ const OPENROUTER_ERRORS: Readonly<Record<string, WireError>> = {
   '403': openrouterError(403, 'Input was flagged', { reasons: ['violence'], provider_name: 'simulated' }),
   '408': openrouterError(408, 'Request timed out'),
   '429': openrouterError(429, 'Provider returned error', { provider_name: 'simulated' }),
+  '500': openrouterError(500, 'Internal Server Error'),
   '502': openrouterError(502, 'Provider returned error', { provider_name: 'simulated' }),
   '503': openrouterError(503, 'No instances available'),
 }
 
 function injected(code: string): WireError {
-  // Its reset is a date: it can't stand in a table.
-  if (code === 'free-models-per-day') return { ...limited(code, 50, 3_600_000), code }
-  return fromTable(OPENROUTER_ERRORS, 'OpenRouter')(code)
+  // Its reset is a date, so it is made when it is asked for.
+  const daily = { ...limited('free-models-per-day', 50, 3_600_000), code: 'free-models-per-day' }
+  return fromTable({ ...OPENROUTER_ERRORS, [daily.code]: daily }, 'OpenRouter')(code)
 }
 
 function refuse(refusal: Refusal): WireError {
