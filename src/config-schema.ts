@@ -150,12 +150,14 @@ export type ParsedPool = z.output<typeof pool>
 
 function providerOf(value: unknown): Provider | undefined {
   if (typeof value === 'string') return providerByName(value)
-  const methods = ['authHeaders', 'classify', 'classifyChunk', 'usage', 'streamUsage'] as const
-  if (!hasMethods<Provider>(value, ...methods)) return undefined
-  const { name, baseURL, chatPath, limitsConcurrency, refundsEstimate, countsCompletion, streamUsageOnRequest } = value
+  if (!hasMethods<Provider>(value, 'authHeaders', 'classify', 'usage')) return undefined
+  const { name, baseURL, chatPath, limitsConcurrency, refundsEstimate, streamUsageOnRequest = false } = value
+  const { countsCompletion = 'up-front', classifyChunk, streamUsage, limitObservations } = value
   const texts = [name, chatPath, baseURL ?? ''].every((part) => typeof part === 'string')
   const flags = [limitsConcurrency, refundsEstimate, streamUsageOnRequest].every((part) => typeof part === 'boolean')
-  return texts && flags && COUNTS.includes(countsCompletion) ? value : undefined
+  const optional = [classifyChunk, streamUsage, limitObservations]
+  const methods = optional.every((part) => part === undefined || typeof part === 'function')
+  return texts && flags && methods && COUNTS.includes(countsCompletion) ? value : undefined
 }
 
 const COUNTS: readonly CompletionCount[] = ['up-front', 'as-produced', 'never']

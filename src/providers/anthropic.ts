@@ -1,6 +1,6 @@
 import { classifierOf, type Reading } from './classifier.js'
 import { limitObservations } from './limit-headers.js'
-import type { Provider, Usage } from './provider.js'
+import type { Profile, Usage } from './provider.js'
 import * as wire from './wire.js'
 
 const verdict: Reading['verdict'] = ({ type, message }, status, response) => {
@@ -49,7 +49,7 @@ function usageOf(value: unknown): Usage | undefined {
 }
 
 /** The Messages API: its own shapes on the way there and back, which callers and answers keep. */
-export const anthropic: Provider = {
+export const anthropic: Profile = {
   name: 'anthropic',
   baseURL: 'https://api.anthropic.com/v1',
   chatPath: '/messages',

@@ -5,11 +5,11 @@ import type { Provider, Usage } from './provider.js'
 type Counting = Pick<Provider, 'countsCompletion'>
 
 /** What to reserve before a request is sent. Where the answer counts as it is produced, it becomes debt at settlement. */
-export function tokensToReserve({ countsCompletion }: Counting, estimate: TokenEstimate): number {
+export function tokensToReserve({ countsCompletion = 'up-front' }: Counting, estimate: TokenEstimate): number {
   return countsCompletion === 'up-front' ? estimate.total : estimate.promptTokens
 }
 
 /** What to settle on once it has ended. */
-export function tokensCounted({ countsCompletion }: Counting, usage: Usage): number {
+export function tokensCounted({ countsCompletion = 'up-front' }: Counting, usage: Usage): number {
   return countsCompletion === 'never' ? usage.promptTokens : usage.totalTokens
 }

@@ -1,4 +1,4 @@
-import type { FailureClass, Provider, ProviderFailure, ProviderResponse } from './provider.js'
+import type { FailureClass, Profile, ProviderFailure, ProviderResponse } from './provider.js'
 import * as wire from './wire.js'
 
 /** How one provider's errors are read. */
@@ -19,7 +19,7 @@ export interface Reading {
 const NO_ERROR: wire.WireError = { code: '', type: '', message: '' }
 
 /** `classify` and `classifyChunk`, which is the same for what arrives after a 200. */
-export function classifierOf(name: string, reading: Reading): Pick<Provider, 'classify' | 'classifyChunk'> {
+export function classifierOf(name: string, reading: Reading): Pick<Profile, 'classify' | 'classifyChunk'> {
   const classify = (response: ProviderResponse, nowMs: number = Date.now()) =>
     classifyWith(name, reading, response, nowMs)
   return {

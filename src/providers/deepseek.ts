@@ -1,5 +1,5 @@
 import { classifierOf, type Reading } from './classifier.js'
-import type { Provider } from './provider.js'
+import type { Profile } from './provider.js'
 import * as wire from './wire.js'
 
 /** DeepSeek's codes say little (`invalid_request_error` under a 402 too): its messages do, then the status. */
@@ -11,7 +11,7 @@ const verdict: Reading['verdict'] = ({ message }, status) => {
   return status === 429 ? { class: 'CONC' } : undefined
 }
 
-export const deepseek: Provider = {
+export const deepseek: Profile = {
   name: 'deepseek',
   baseURL: 'https://api.deepseek.com',
   chatPath: wire.CHAT_PATH,

@@ -1,5 +1,5 @@
 import { classifierOf, type Reading } from './classifier.js'
-import type { FailureClass, Provider, Usage } from './provider.js'
+import type { FailureClass, Profile, Usage } from './provider.js'
 import { pacificMidnightMs } from './resets.js'
 import { longestMs, parseGoDurationMs, parseProseRetryMs } from './retry-after.js'
 import * as wire from './wire.js'
@@ -52,7 +52,7 @@ function usageOf(rawBody: unknown): Usage | undefined {
 }
 
 /** The path that is compatible with OpenAI's; errors are Google's own, in an array of one. */
-export const gemini: Provider = {
+export const gemini: Profile = {
   name: 'gemini',
   baseURL: 'https://generativelanguage.googleapis.com/v1beta/openai',
   chatPath: wire.CHAT_PATH,

@@ -1,5 +1,5 @@
 import { classifierOf, type Reading } from './classifier.js'
-import type { FailureClass, Provider } from './provider.js'
+import type { FailureClass, Profile } from './provider.js'
 import { beijingMidnightMs, latestDateMs } from './resets.js'
 import { longestMs } from './retry-after.js'
 import * as wire from './wire.js'
@@ -39,7 +39,7 @@ function msUntilReset(error: wire.WireError, nowMs: number): number | undefined 
   return resetMs !== undefined && resetMs > nowMs ? Math.ceil(resetMs - nowMs) : undefined
 }
 
-function profile(name: string, baseURL: string): Provider {
+function profile(name: string, baseURL: string): Profile {
   return {
     name,
     baseURL,
@@ -55,6 +55,6 @@ function profile(name: string, baseURL: string): Provider {
   }
 }
 
-export const glm: Provider = profile('glm', 'https://open.bigmodel.cn/api/paas/v4')
-export const glmIntl: Provider = profile('glm-intl', 'https://api.z.ai/api/paas/v4')
-export const glmCoding: Provider = profile('glm-coding', 'https://open.bigmodel.cn/api/coding/paas/v4')
+export const glm: Profile = profile('glm', 'https://open.bigmodel.cn/api/paas/v4')
+export const glmIntl: Profile = profile('glm-intl', 'https://api.z.ai/api/paas/v4')
+export const glmCoding: Profile = profile('glm-coding', 'https://open.bigmodel.cn/api/coding/paas/v4')

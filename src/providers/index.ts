@@ -10,7 +10,7 @@ import { moonshot } from './moonshot.js'
 import { ollama } from './ollama.js'
 import { openai, openaiCompatible } from './openai-compatible.js'
 import { openrouter } from './openrouter.js'
-import type { Provider } from './provider.js'
+import type { Profile } from './provider.js'
 import { vllm } from './vllm.js'
 
 export type { LimitObservation } from './limit-headers.js'
@@ -28,11 +28,11 @@ const ALL = [
   ...[glm, glmIntl, glmCoding, deepseek, openai, azure, anthropic, gemini, mistral, groq],
   ...[moonshot, dashscope, openrouter, vllm, ollama, openaiCompatible],
 ]
-const PROFILES: ReadonlyMap<string, Provider> = new Map(ALL.map((profile) => [profile.name, profile]))
+const PROFILES: ReadonlyMap<string, Profile> = new Map(ALL.map((profile) => [profile.name, profile]))
 
 /** The names that a pool's `provider` may take. */
 export const PROVIDER_NAMES: readonly string[] = [...PROFILES.keys()]
 
-export function providerByName(name: string): Provider | undefined {
+export function providerByName(name: string): Profile | undefined {
   return PROFILES.get(name)
 }

@@ -1,5 +1,5 @@
 import { classifierOf, type Reading } from './classifier.js'
-import type { FailureClass, Provider } from './provider.js'
+import type { FailureClass, Profile } from './provider.js'
 import { longestMs, parseProseRetryMs } from './retry-after.js'
 import * as wire from './wire.js'
 
@@ -12,7 +12,7 @@ const FILTER_CODES: ReadonlySet<string> = new Set(['content_filter', 'content_po
 
 /** What a provider with OpenAI's wire does its own way; all else is as OpenAI does it. */
 export interface OpenAiLike
-  extends Partial<Omit<Provider, 'name' | 'baseURL' | 'classify' | 'classifyChunk'>>,
+  extends Partial<Omit<Profile, 'name' | 'baseURL' | 'classify' | 'classifyChunk'>>,
     Partial<Reading> {
   readonly name: string
   readonly baseURL: string | undefined
@@ -22,7 +22,7 @@ export interface OpenAiLike
  * By default `max_tokens` counts up front and nothing is given back: what is not documented is not assumed.
  * A finish_reason `content_filter` is no failure: OpenAI's clients expect to see what came before it.
  */
-export function openaiLike({ verdict: ownVerdict, errorIn, finishes, ...own }: OpenAiLike): Provider {
+export function openaiLike({ verdict: ownVerdict, errorIn, finishes, ...own }: OpenAiLike): Profile {
   const verdict: Reading['verdict'] = (error, status, response, nowMs) => {
     const read = ownVerdict?.(error, status, response, nowMs)
     const failureClass = read?.class ?? classOfError(error, status) ?? wire.classOfStatus(status)

@@ -68,27 +68,39 @@ export interface Provider {
   readonly limitsConcurrency: boolean
   /** Whether its own count is corrected downwards when a request used less than it reserved. */
   readonly refundsEstimate: boolean
-  readonly countsCompletion: CompletionCount
-  /** Whether a stream has usage only where `stream_options.include_usage` asks for it. Some refuse a field that they don't know. */
-  readonly streamUsageOnRequest: boolean
+  /** Default `up-front`. */
+  readonly countsCompletion?: CompletionCount
+  /**
+   * Whether a stream has usage only where `stream_options.include_usage` asks for it. Default false: some refuse a field
+   * that they don't know.
+   */
+  readonly streamUsageOnRequest?: boolean
   authHeaders(apiKey: string): Record<string, string>
   /**
    * Classifies a response; undefined when it is a success (an error may come under HTTP 200).
    * `nowMs` (since the Unix epoch, by default `Date.now()`) turns a date the provider names into `retryAfterMs`.
    */
   classify(response: ProviderResponse, nowMs?: number): ProviderFailure | undefined
-  /** Classifies one chunk of a stream, parsed; undefined when it is no error. What is no object (a heartbeat, `[DONE]`) is none. */
-  classifyChunk(chunk: unknown, nowMs?: number): ProviderFailure | undefined
+  /**
+   * Classifies one chunk of a stream, parsed; undefined when it is no error, as is what is no object (a heartbeat, `[DONE]`).
+   * Left out: a chunk is read as the body of a 200 would be.
+   */
+  classifyChunk?(chunk: unknown, nowMs?: number): ProviderFailure | undefined
   /** Usage in a whole (not streamed) response body. */
   usage(body: unknown): Usage | undefined
   /**
    * Usage of a stream as of this chunk, parsed; undefined where it says nothing. The last one holds.
    * `before` is what earlier chunks gave: where a provider spreads it over several, they have to be put together.
+   * Left out: a chunk is read as a whole body would be.
    */
-  streamUsage(chunk: unknown, before?: Usage): Usage | undefined
+  streamUsage?(chunk: unknown, before?: Usage): Usage | undefined
   /** What the headers of any response, also of a refusal, say about the limits. Left out: nothing. */
   limitObservations?(response: Pick<ProviderResponse, 'headers'>, nowMs?: number): readonly LimitObservation[]
 }
+
+/** A provider that leaves nothing about streams or counting to the defaults, as all built-in ones. */
+export type Profile = Provider &
+  Required<Pick<Provider, 'countsCompletion' | 'streamUsageOnRequest' | 'classifyChunk' | 'streamUsage'>>
 
 const CLASS_TO_CODE: Readonly<Record<FailureClass, ErrorCode>> = {
   RLR: 'RATE_LIMITED',

@@ -151,6 +151,8 @@ describe('values', () => {
     expect(config.logger).toBe(logger)
     expect(config.inspect).toBe(inspect)
     expect(config.pools.get('p')!.provider).toBe(own)
+    const { countsCompletion, streamUsageOnRequest, classifyChunk, streamUsage, limitObservations, ...least } = own
+    expect(poolOf({ provider: least }).provider).toBe(least)
   })
 
   it.each(['redis://h', 'rediss://u:p%23@h:6380/1', 'REDIS://h:1', '/run/redis.sock'])(
@@ -234,7 +236,7 @@ describe('complaints name the place, what was expected and what was got', () => 
       { provider: 'openai-compatible' },
       'baseURL: expected an http or https URL, because the provider has none of its own, got nothing',
     ],
-    [{ provider: { ...glm, streamUsage: undefined } }, `provider: ${PROVIDER}, got an object`],
+    [{ provider: { ...glm, streamUsage: 1 } }, `provider: ${PROVIDER}, got an object`],
     [{ provider: { ...glm, countsCompletion: 'later' } }, `provider: ${PROVIDER}, got an object`],
     [{ provider: 'azure' }, `baseURL: ${AZURE}, because the provider has none of its own, got nothing`],
     ...['https://r.openai.azure.com', 'https://r.openai.azure.com/openai/deployments/d'].map(

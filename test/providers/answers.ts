@@ -1,6 +1,6 @@
 // Responses as the providers' tables write them down.
 import { expect, test } from 'vitest'
-import type { FailureClass, Provider, ProviderResponse } from '../../src/providers/provider.js'
+import type { FailureClass, Profile, ProviderResponse } from '../../src/providers/provider.js'
 
 export type Headers = ProviderResponse['headers']
 
@@ -17,7 +17,7 @@ export const error = (code: unknown, type: string, message: string) => ({ error:
 export type Row = [status: number, body: unknown, failureClass: FailureClass, retryable: boolean, retryAfterMs?: number]
 
 /** Every row as a test: what the response means, and that its body alone, as a chunk or under 200, is an error too. */
-export function classifies(provider: Provider, rows: Row[], nowMs: number = Date.UTC(2026, 0, 1)): void {
+export function classifies(provider: Profile, rows: Row[], nowMs: number = Date.UTC(2026, 0, 1)): void {
   test.each(rows)('%i %j is %s', (status, body, failureClass, retryable, retryAfterMs) => {
     const failure = provider.classify(answer(status, body), nowMs)
     expect(failure).toMatchObject({ class: failureClass, retryable, status })

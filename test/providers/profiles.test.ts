@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { tokensCounted, tokensToReserve } from '../../src/providers/charge.js'
 import { chatUrlOf } from '../../src/providers/chat-url.js'
 import { PROVIDER_NAMES, providerByName } from '../../src/providers/index.js'
-import type { CompletionCount, Provider } from '../../src/providers/provider.js'
+import type { CompletionCount, Profile } from '../../src/providers/provider.js'
 import { answer } from './answers.js'
 
-const profile = (name: string): Provider => {
+const profile = (name: string): Profile => {
   const provider = providerByName(name)
   if (!provider) throw new Error(`no profile ${name}`)
   return provider
@@ -93,6 +93,10 @@ describe('what a request counts for', () => {
   ] as const)('completions %s', (countsCompletion, reserved, counted) => {
     expect(tokensToReserve({ countsCompletion }, estimate)).toBe(reserved)
     expect(tokensCounted({ countsCompletion }, usage)).toBe(counted)
+  })
+
+  test('completions up front, where a provider does not say', () => {
+    expect([tokensToReserve({}, estimate), tokensCounted({}, usage)]).toEqual([1_100, 150])
   })
 })
 

@@ -1,12 +1,12 @@
 // Calls to a simulator the way its provider's profile says, and what that profile makes of the answers.
 import { chatUrlOf } from '../../src/providers/chat-url.js'
 import { providerByName } from '../../src/providers/index.js'
-import type { Provider, ProviderFailure, Usage } from '../../src/providers/provider.js'
+import type { Profile, ProviderFailure, Usage } from '../../src/providers/provider.js'
 import { parseBody } from '../../src/providers/wire.js'
 import type { ProfileName, Simulator, SimulatorOptions } from '../../src/testing/index.js'
 import { BODY, start } from './harness.js'
 
-export const providerOf = (name: ProfileName): Provider => {
+export const providerOf = (name: ProfileName): Profile => {
   const provider = providerByName(name)
   if (!provider) throw new Error(`no profile for ${name}`)
   return provider
@@ -24,7 +24,7 @@ interface Call {
   readonly path?: string
 }
 
-async function callTo(simulator: Simulator, provider: Provider, { body, headers, path }: Call = {}) {
+async function callTo(simulator: Simulator, provider: Profile, { body, headers, path }: Call = {}) {
   const response = await fetch(
     path === undefined ? chatUrlOf(simulator.baseURL, provider.chatPath) : simulator.url + path,
     {
@@ -39,7 +39,7 @@ async function callTo(simulator: Simulator, provider: Provider, { body, headers,
 }
 
 /** The chunks of a stream, parsed, and what the profile makes of them one after the other. */
-export function followStream(provider: Provider, text: string) {
+export function followStream(provider: Profile, text: string) {
   const payloads = text
     .split('\n')
     .filter((line) => line.startsWith('data:'))
