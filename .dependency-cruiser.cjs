@@ -21,6 +21,7 @@ const HOMES = {
   'p-queue': ['^src/intake/'],
   ioredis: ['^src/limits/redis-store\\.ts$'],
   undici: ['^src/providers/http-(caller|attempt)\\.ts$', '^src/surfaces/cli/replay/'],
+  'eventsource-parser': ['^src/providers/sse\\.ts$'],
   pino: ['^src/observe/logger\\.ts$'],
   eventemitter3: ['^src/events\\.ts$'],
   hono: ['^src/surfaces/gateway/'],

@@ -9,13 +9,14 @@ import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
 import type { GateStats, LimitChange, PoolStats } from './gate-types.js'
 import {
+  type ApiInput,
   type CallInput,
   type ChatCompletion,
   type ChatInput,
-  chatBody,
   checkCall,
   checkFunction,
   PRIORITY_WEIGHT,
+  payloadOf,
 } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
 import { shareOf } from './limits/plan.js'
@@ -23,9 +24,11 @@ import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import type { PoolRuntime } from './request/entry.js'
+import { EventStream } from './request/event-stream.js'
+import { httpWork } from './request/http-work.js'
 import type { GateRequest, Outcome } from './request/request.js'
 import type { RequestRunner } from './request/runner.js'
-import { chatWork, functionWork, type RunContext, type Work } from './request/work.js'
+import { functionWork, type RunContext, type Work } from './request/work.js'
 
 /** Leaves a command the rest of 5 s for its own start. */
 const READY_TIMEOUT_MS = 4_500
@@ -72,19 +75,20 @@ export class Headgate {
    * Rejects with a HeadgateError when it was never accepted: BAD_REQUEST at once for what can't be served,
    * CANCELLED, DEADLINE_EXCEEDED or QUEUE_FULL while it waited at the gate.
    */
-  async spawn(input: ChatInput): Promise<GateRequest> {
-    const { intake, admission } = this.#admitChat(input)
+  async spawn(input: ChatInput | ApiInput): Promise<GateRequest> {
+    const { intake, admission } = this.#admitPost(input)
     return (await intake.enter(admission)).request
   }
 
   /** Spawns a request if there is a place now; undefined at once when the queue is full. */
-  trySpawn(input: ChatInput): GateRequest | undefined {
-    const { intake, admission } = this.#admitChat(input)
+  trySpawn(input: ChatInput | ApiInput): GateRequest | undefined {
+    const { intake, admission } = this.#admitPost(input)
     return intake.tryEnter(admission)?.request
   }
 
   /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
   async complete<T = ChatCompletion>(input: ChatInput): Promise<T> {
+    if (input?.stream) throw new HeadgateError('BAD_REQUEST', 'stream: complete answers with the whole; use spawn')
     return unwrap(await (await this.spawn(input)).outcome) as T
   }
 
@@ -241,15 +245,16 @@ export class Headgate {
     return this.#parts.pools.get(name)!
   }
 
-  #admitChat(input: ChatInput): { intake: Intake; admission: Admission } {
+  #admitPost(input: ChatInput | ApiInput): { intake: Intake; admission: Admission } {
     checkCall(input, this.#parts.pools)
     const { config } = this.#parts.pools.get(input.pool)!.runtime
-    const { body, model, tokens } = chatBody(input, config.models[0] ?? '')
-    const work = chatWork(this.#parts.caller, config, body)
-    return this.#admit(input, work, tokens, model)
+    const payload = payloadOf(input, config.models[0] ?? '')
+    const stream = payload.stream ? new EventStream() : undefined
+    const work = httpWork(this.#parts.caller, config, { ...payload, stream })
+    return this.#admit(input, work, payload.tokens, payload.model, stream)
   }
 
-  #admit(input: CallInput, work: Work, estimatedTokens: number, model: string) {
+  #admit(input: CallInput, work: Work, estimatedTokens: number, model: string, stream?: EventStream) {
     const { clock, runner, config } = this.#parts
     const { runtime, intake } = this.#parts.pools.get(input.pool)!
     const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
@@ -278,6 +283,7 @@ export class Headgate {
         share,
         estimatedTokens,
         work,
+        stream,
         model,
         arrivedMs,
         deadlineMs,

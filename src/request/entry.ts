@@ -9,6 +9,7 @@ import type { AttemptFailedEvent } from '../events.js'
 import type { PoolPlan } from '../limits/plan.js'
 import type { Charge } from '../limits/store.js'
 import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
+import type { EventStream } from './event-stream.js'
 import type { GateRequest, Outcome } from './request.js'
 import type { Work } from './work.js'
 
@@ -29,6 +30,8 @@ export interface RequestSpec {
   readonly share: number
   readonly estimatedTokens: number
   readonly work: Work
+  /** Where the answer goes bit by bit, if it is to. */
+  readonly stream: EventStream | undefined
   readonly model: string
   /** Local time at which the wait at the gate began. */
   readonly arrivedMs: number

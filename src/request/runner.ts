@@ -4,10 +4,13 @@ import type { RequestState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
-import { degradedCompletion } from './degraded-completion.js'
+import { wireOf } from '../providers/apis.js'
+import type { ResponseHead } from '../providers/provider.js'
+import { degradedAnswer, degradedEvents } from './degraded-answer.js'
 import { attemptFailed, type Entry, internalFailure, newEntry, outcomeOf, type RequestSpec } from './entry.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
+import { runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
 import type { CallEnd } from './work.js'
 
@@ -91,34 +94,11 @@ export class RequestRunner {
       error: (error) => this.#crash(entry, error),
     })
     actor.start()
-    const cancel = () => this.#send(entry, { type: 'CANCEL' })
-    spec.signal?.addEventListener('abort', cancel, { once: true })
     if (spec.deadlineMs !== undefined) {
       const miss = () => this.#send(entry, { type: 'DEADLINE' })
       entry.deadlineTimer = clock.setTimeout(miss, spec.deadlineMs - clock.now())
     }
-    const running: RunningRequest = {
-      request: {
-        id: spec.id,
-        actor,
-        outcome,
-        cancel,
-        get state() {
-          return actor.getSnapshot().value
-        },
-      },
-      admit: () => {
-        const ended = new Promise<void>((done) => {
-          entry.onEnd = done
-        })
-        this.#send(entry, { type: 'ADMITTED' })
-        return ended
-      },
-      onDoneWhileQueued: () => {},
-    }
-    entry.onEnd = () => running.onDoneWhileQueued()
-    void outcome.then(() => spec.signal?.removeEventListener('abort', cancel))
-    return running
+    return runningOf(entry, outcome, (event) => this.#send(entry, event))
   }
 
   /** Resolves when every request is done. */
@@ -219,6 +199,7 @@ export class RequestRunner {
         callTimeoutMs: config.callTimeoutMs,
         signal: call.signal,
         maySend: () => dispatcher.maySend(grant),
+        begin: (head) => this.#begin(entry, head),
       })
       .catch((error: unknown): CallEnd => ({ type: 'failed', failure: internalFailure(error), sent: 'cut' }))
     this.#settle(spec, grant, end)
@@ -240,8 +221,15 @@ export class RequestRunner {
     } else {
       entry.failure = end.failure
       this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
-      this.#send(entry, { type: 'CALL_FAILED', failure: end.failure })
+      // Who has a part of an answer already can't be given another.
+      const final = entry.spec.stream?.begun ? { retryable: false, mendable: false } : {}
+      this.#send(entry, { type: 'CALL_FAILED', failure: { ...end.failure, ...final } })
     }
+  }
+
+  #begin({ spec, attempt, msIn }: Entry, head: ResponseHead | undefined): void {
+    const { queued, 'waiting-for-token': waited } = msIn
+    spec.stream?.begin({ head, attempts: attempt, queuedMs: queued, waitedMs: waited })
   }
 
   #abortCall(entry: Entry): void {
@@ -272,11 +260,17 @@ export class RequestRunner {
   #degrade(entry: Entry): void {
     const { spec } = entry
     const message = spec.pool.config.degradedMessage
-    if (message === undefined || !spec.work.answersInWords) {
+    if (message === undefined || !spec.work.answersInWords || spec.stream?.begun) {
       this.#send(entry, { type: 'DEGRADE_EXHAUSTED' })
       return
     }
-    entry.value = degradedCompletion(spec.id, spec.model, message, this.#options.clock.wallMs())
+    const wire = wireOf(spec.pool.config.provider)
+    const answer = degradedAnswer(wire, spec.id, spec.model, message, this.#options.clock.wallMs())
+    entry.value = answer
+    if (spec.stream) {
+      this.#begin(entry, undefined)
+      for (const event of degradedEvents(answer)) spec.stream.put(event)
+    }
     this.#send(entry, { type: 'DEGRADE_SERVED', via: 'message' })
   }
 
@@ -287,6 +281,7 @@ export class RequestRunner {
     if (this.#entries.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
     const outcome = outcomeOf(entry, actor.getSnapshot().output)
     entry.onEnd()
+    spec.stream?.end(outcome.status === 'degraded' ? undefined : outcome.error)
     entry.resolve(outcome)
     const { status, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
     this.#options.events.emitSafely('outcome', {

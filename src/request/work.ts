@@ -1,13 +1,5 @@
 import type { Clock } from '../clock.js'
-import { HeadgateError } from '../errors.js'
-import type { HttpCaller } from '../providers/http-caller.js'
-import {
-  failureOf,
-  type Provider,
-  type ProviderFailure,
-  type ProviderResponse,
-  type Usage,
-} from '../providers/provider.js'
+import { failureOf, type Provider, type ProviderFailure, type ResponseHead, type Usage } from '../providers/provider.js'
 
 export interface CallContext {
   readonly requestId: string
@@ -19,6 +11,8 @@ export interface CallContext {
   readonly signal: AbortSignal
   /** Asked immediately before anything is sent. */
   readonly maySend: () => boolean
+  /** Told when a streamed answer begins, just before its first event goes to the reader. */
+  readonly begin: (head: ResponseHead) => void
 }
 
 /** How one call ended. */
@@ -45,44 +39,6 @@ export interface Work {
   /** Whether a degraded message can stand in for the answer. */
   readonly answersInWords: boolean
   call(context: CallContext): Promise<CallEnd>
-}
-
-export interface ChatTarget {
-  readonly provider: Provider
-  readonly baseURL: string
-  readonly apiKey?: string | undefined
-}
-
-/** A chat completion over HTTP. The body is serialized once, whatever the number of attempts. */
-export function chatWork(caller: HttpCaller, target: ChatTarget, body: Readonly<Record<string, unknown>>): Work {
-  const { provider, baseURL, apiKey } = target
-  const url = baseURL.replace(/\/+$/, '') + provider.chatPath
-  const text = serialize(body)
-  return {
-    answersInWords: true,
-    async call({ requestId, timeoutMs, signal, maySend }) {
-      const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
-      const headers = { ...auth, 'x-headgate-request-id': requestId }
-      const result = await caller.call({ url, headers, body: text, timeoutMs, signal, maySend })
-      if (result.type === 'unsent') return result
-      if (result.type === 'failed') return { ...result, sent: result.sent ? 'cut' : 'nothing' }
-      return judge(provider, result.response)
-    },
-  }
-}
-
-function serialize(body: Readonly<Record<string, unknown>>): string {
-  try {
-    return JSON.stringify(body)
-  } catch (cause) {
-    throw new HeadgateError('BAD_REQUEST', `the request body can't be sent as JSON: ${String(cause)}`, { cause })
-  }
-}
-
-function judge(provider: Provider, response: ProviderResponse): CallEnd {
-  const failure = provider.classify(response)
-  if (failure) return { type: 'failed', failure, sent: 'whole' }
-  return { type: 'completed', value: response.body, usage: provider.usage(response.body), httpStatus: response.status }
 }
 
 /** What `gate.run` hands to the function it governs. */

@@ -30,6 +30,7 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
       callTimeoutMs: timeoutMs,
       signal: abort.signal,
       maySend: () => maySend,
+      begin: () => {},
     })
     .then(async (end) => {
       seen.end = end
@@ -104,6 +105,7 @@ describe('functionWork', () => {
       callTimeoutMs: 1,
       signal,
       maySend: () => true,
+      begin: () => {},
     })
     expect(end).toMatchObject({ type: 'failed', sent: 'whole', failure: { class: 'UNKNOWN', cause: error } })
   })
