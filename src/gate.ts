@@ -8,6 +8,8 @@ import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
 import type { GateStats, LimitChange, PoolStats } from './gate-types.js'
+import { HttpDesk, routeTo } from './http/desk.js'
+import { type GovernedFetch, governedFetch } from './http/governed-fetch.js'
 import {
   type ApiInput,
   type CallInput,
@@ -19,6 +21,7 @@ import {
   payloadOf,
 } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
+import { movesOf } from './limit-change.js'
 import { shareOf } from './limits/plan.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
@@ -52,6 +55,7 @@ export class Headgate {
   readonly #parts: GateParts
   readonly #counts = new Map<string, { outcomes: Record<OutcomeStatus, number>; provider429: Record<string, number> }>()
   #closed: Promise<void> | undefined
+  #desk: HttpDesk | undefined
 
   constructor(parts: GateParts) {
     this.#parts = parts
@@ -104,6 +108,16 @@ export class Headgate {
     const { intake, admission } = this.#admit(input, work, input.estimatedTokens ?? 0, runtime.config.models[0] ?? '')
     const { request } = await intake.enter(admission)
     return unwrap(await request.outcome) as T
+  }
+
+  /**
+   * A `fetch` for an SDK (`new OpenAI({ fetch: gate.fetch('glm'), maxRetries: 0 })`): its calls are governed and go to the
+   * pool's provider with the pool's key. It resolves as `headgate serve` answers, and rejects only on abort.
+   */
+  fetch(pool: string): GovernedFetch {
+    const { config } = this.#pool(pool).runtime
+    this.#desk ??= new HttpDesk(this, { warn: (message) => process.emitWarning(message) })
+    return governedFetch(this.#desk, routeTo(config))
   }
 
   /** Subscribes to the gate's events; returns the function that unsubscribes. */
@@ -167,23 +181,8 @@ export class Headgate {
   /** Moves limits of a pool for the whole fleet. Each must be one the pool is configured with. */
   async updatePool(name: string, change: LimitChange): Promise<void> {
     const { runtime } = this.#pool(name)
-    const { spec } = runtime.dispatcher
-    const moves: [id: string, limit: number][] = []
-    for (const dimension of ['requests', 'tokens'] as const) {
-      const rate = change[dimension]
-      if (rate) moves.push([`pool:${name}:${dimension}:${parseDurationMs(rate.per)}`, rate.limit])
-    }
-    if (change.concurrency !== undefined) moves.push([`pool:${name}:concurrency`, change.concurrency])
-    for (const [id, limit] of moves) {
-      const configured = spec.limits.find((candidate) => candidate.id === id)
-      if (!configured) {
-        const known = spec.limits.map((candidate) => candidate.id).join(', ')
-        throw new HeadgateError('CONFIG_INVALID', `updatePool: expected one of the limits ${known}, got ${id}`)
-      }
-      if (!Number.isSafeInteger(limit) || limit < 1) {
-        throw new HeadgateError('CONFIG_INVALID', `updatePool: ${id}: expected a whole number ≥ 1, got ${limit}`)
-      }
-      await runtime.dispatcher.control({ type: 'limit', id, base: configured.limit, limit })
+    for (const move of movesOf(name, change, runtime.dispatcher.spec.limits)) {
+      await runtime.dispatcher.control({ type: 'limit', ...move })
     }
   }
 

@@ -5,6 +5,7 @@ export type { AttemptFailedEvent, DispatcherEventNotice, GateEvents, OutcomeEven
 export type { Headgate } from './gate.js'
 export type { GateStats, LimitChange, PoolStats } from './gate-types.js'
 export { createHeadgate } from './headgate.js'
+export type { GovernedFetch } from './http/governed-fetch.js'
 export type { ApiInput, CallInput, ChatCompletion, ChatInput, Priority } from './intake/input.js'
 export type { GroupUsage, LimitUsage } from './limits/store.js'
 export type { FailureClass, Provider, ProviderFailure, ProviderResponse, Usage } from './providers/index.js'

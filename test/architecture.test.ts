@@ -88,6 +88,10 @@ const PLANTED: Record<string, [House, string]> = {
     { 'src/limits/l.ts': leaf, 'src/config.ts': value('./limits/l.js') },
     'src/config.ts → src/limits/l.ts',
   ],
+  'intake-knows-nothing-upstream': [
+    { 'src/http/h.ts': leaf, 'src/intake/i.ts': type('../http/h.js') },
+    'src/intake/i.ts → src/http/h.ts',
+  ],
   'request-knows-nothing-upstream': [
     { 'src/intake/i.ts': leaf, 'src/request/r.ts': type('../intake/i.js') },
     'src/request/r.ts → src/intake/i.ts',

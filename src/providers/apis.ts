@@ -12,8 +12,24 @@ export type Wire = 'openai' | 'anthropic'
 
 type Body = Readonly<Record<string, unknown>>
 
-/** Providers that tell the usage of a stream only to who asks for it, in a chunk of its own at the end. */
-const TELL_WHEN_ASKED: ReadonlySet<string> = new Set(['openai', 'openai-compatible', 'vllm', 'dashscope', 'azure'])
+/** What a profile may say of streams. Where it says nothing, a chunk is read as a whole body would be. */
+interface StreamKnowledge {
+  readonly streamUsageOnRequest: boolean
+  classifyChunk(chunk: unknown): ProviderFailure | undefined
+  streamUsage(chunk: unknown, before?: Usage): Usage | undefined
+}
+type Knowing = Provider & Partial<StreamKnowledge>
+
+/** Profiles that tell the usage of a stream only to who asks for it, in a chunk of its own at the end. */
+const TELL_WHEN_ASKED: ReadonlySet<string> = new Set(['openai', 'openai-compatible'])
+
+/** The call that a path means, by its end: what comes before is the pool's to say. */
+export function apiAt(path: string): { readonly api: ApiName; readonly wire: Wire } | undefined {
+  if (path.endsWith(CHAT_PATH)) return { api: 'chat', wire: 'openai' }
+  if (path.endsWith('/messages')) return { api: 'chat', wire: 'anthropic' }
+  const api = API_NAMES.find((name) => path.endsWith(`/${name}`))
+  return api && { api, wire: 'openai' }
+}
 
 export function wireOf({ chatPath }: Provider): Wire {
   return chatPath.endsWith('/messages') ? 'anthropic' : 'openai'
@@ -22,7 +38,7 @@ export function wireOf({ chatPath }: Provider): Wire {
 /** Path below the pool's base URL; undefined where the provider has no such API. */
 export function pathOf(api: ApiName, provider: Provider): string | undefined {
   if (api === 'chat') return provider.chatPath
-  return wireOf(provider) === 'openai' && provider.chatPath === CHAT_PATH ? `/${api}` : undefined
+  return provider.chatPath === CHAT_PATH ? `/${api}` : undefined
 }
 
 /** LLM tokens to reserve for a body: errs upwards. */
@@ -56,17 +72,19 @@ export function usageOf(api: ApiName, provider: Provider, body: unknown): Usage 
 }
 
 /** Usage as far as this chunk of a stream tells it. */
-export function chunkUsage(api: ApiName, provider: Provider, chunk: unknown): Usage | undefined {
+export function chunkUsage(api: ApiName, provider: Knowing, chunk: unknown, before?: Usage): Usage | undefined {
+  if (api === 'chat' && provider.streamUsage) return provider.streamUsage(chunk, before)
   return usageOf(api, provider, api === 'responses' ? recordOf(chunk)?.response : chunk)
 }
 
 /** A failure told inside a stream, whose HTTP status was a success. */
 export function chunkFailure(
   api: ApiName,
-  provider: Provider,
+  provider: Knowing,
   head: ResponseHead,
   chunk: unknown,
 ): ProviderFailure | undefined {
+  if (api === 'chat' && provider.classifyChunk) return provider.classifyChunk(chunk)
   if (api !== 'responses') return provider.classify({ ...head, body: chunk })
   const { type, code, message, response } = recordOf(chunk) ?? {}
   if (type === 'error') return provider.classify({ ...head, body: { error: { code, message } } })
@@ -75,8 +93,9 @@ export function chunkFailure(
 }
 
 /** The body as it is sent, so that a stream tells its usage; and whether the chunk which does is for us alone. */
-export function askForUsage(api: ApiName, provider: Provider, body: Body): { body: Body; hidden: boolean } {
-  if (api !== 'chat' || !TELL_WHEN_ASKED.has(provider.name)) return { body, hidden: false }
+export function askForUsage(api: ApiName, provider: Knowing, body: Body): { body: Body; hidden: boolean } {
+  const { streamUsageOnRequest = TELL_WHEN_ASKED.has(provider.name) } = provider
+  if (api !== 'chat' || !streamUsageOnRequest) return { body, hidden: false }
   const options = recordOf(body.stream_options)
   if (options?.include_usage === true) return { body, hidden: false }
   return { body: { ...body, stream_options: { ...options, include_usage: true } }, hidden: true }

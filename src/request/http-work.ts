@@ -114,7 +114,7 @@ class AnswerSink implements StreamSink {
     if (json !== undefined) {
       this.failure = chunkFailure(this.api, this.provider, this.#head!, json)
       if (this.failure) throw new Error('the stream brought an error')
-      this.#usage = chunkUsage(this.api, this.provider, json) ?? this.#usage
+      this.#usage = chunkUsage(this.api, this.provider, json, this.#usage) ?? this.#usage
       if (this.hidden && isUsageOnly(json)) return
     }
     if (this.#begun) this.stream.put(event)

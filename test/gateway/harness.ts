@@ -77,6 +77,7 @@ export async function simulatorOf(options: Partial<SimulatorOptions> = {}): Prom
 }
 
 export interface Received {
+  readonly path: string | undefined
   readonly headers: http.IncomingHttpHeaders
   readonly body: Record<string, unknown>
   readonly response: http.ServerResponse
@@ -99,7 +100,13 @@ export async function upstreamOf(respond?: (received: Received) => void): Promis
     const closed = once(response, 'close')
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
-    const one = { headers: request.headers, body: JSON.parse(String(Buffer.concat(chunks))), response, closed }
+    const one = {
+      path: request.url,
+      headers: request.headers,
+      body: JSON.parse(String(Buffer.concat(chunks))),
+      response,
+      closed,
+    }
     waiting.get(received.push(one) - 1)?.(one)
     respond?.(one)
   })

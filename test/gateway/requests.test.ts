@@ -74,7 +74,7 @@ describe('bad input', () => {
     ['a model that is no text', { ...CHAT, model: 4 }, 'bad_request', 'model', /expected one of glm-4/],
     ['no messages', { model: 'glm-4' }, 'bad_request', 'messages', /expected a non-empty array, got undefined/],
     ['empty messages', { ...CHAT, messages: [] }, 'bad_request', 'messages', /expected a non-empty array/],
-    ['streaming', { ...CHAT, stream: true }, 'unsupported_value', 'stream', /not available in this version/],
+    ['a stream that is neither', { ...CHAT, stream: 1 }, 'bad_request', 'stream', /expected true or false, got 1/],
   ])('%s: 400', async (_, body, code, param, message) => {
     const upstream = await answering()
     const gateway = await startGateway(upstream)
