@@ -6,11 +6,9 @@ import type { ApiInput, ChatInput, Priority } from '../intake/input.js'
 import { type ApiName, pathOf, type Wire, wireOf } from '../providers/apis.js'
 import type { Provider } from '../providers/index.js'
 import { answerOf } from './answer.js'
-import { type Answer, codeOf, errorAnswer, Refusal } from './openai-error.js'
+import { type Answer, codeOf, errorAnswer, HUNG_UP, Refusal } from './openai-error.js'
 import { PaceMeter, retryAfterSeconds } from './retry-after.js'
 
-/** Nobody takes it; the log shows it. */
-const HUNG_UP = errorAnswer(499, 'the client hung up', { code: 'cancelled' })
 /** What a client says to its provider, and no pool could know. */
 const PASSED_ON = /^(?:anthropic-(?:version|beta)|openai-(?:organization|project|beta))$/
 

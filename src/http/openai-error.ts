@@ -39,6 +39,9 @@ export function errorAnswer(status: number, message: string, details: ErrorDetai
   return { status, body: errorBody(status, message, details), headers, log: { code } }
 }
 
+/** Nobody takes it; the log shows it. */
+export const HUNG_UP = errorAnswer(499, 'the client hung up', { code: 'cancelled' })
+
 /** Thrown where a request can't go on to the gate. */
 export class Refusal extends Error {
   readonly answer: Answer

@@ -1,15 +1,12 @@
 import { performance } from 'node:perf_hooks'
 import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
-import { HttpDesk, type JsonBody, type Route } from '../../http/desk.js'
-import { type Answer, errorAnswer, Refusal } from '../../http/openai-error.js'
+import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { responseOf } from '../../http/respond.js'
-import { apiAt } from '../../providers/apis.js'
 import { keyCheck } from './auth.js'
-import { readBody } from './body.js'
+import { API_PATHS, Front } from './front.js'
+import { strangerIn } from './origin.js'
 import type { GatewayView } from './routes.js'
-
-const API_PATHS = ['/v1/chat/completions', '/v1/messages', '/v1/embeddings', '/v1/responses']
 
 /** Takes details and a message, as pino does. */
 export interface GatewayLogger {
@@ -26,22 +23,28 @@ const NO_KEY = errorAnswer(401, 'expected Authorization: Bearer with a key of th
 /** The gateway's HTTP interface over a gate. Whoever made the gate closes it. */
 export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLogger): Hono {
   const app = new Hono()
-  const desk = new HttpDesk(gate, { warn: (message) => logger.warn({}, message) })
+  const log = (answer: Answer) => logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
     app.use('/v1/*', async (context, next) => {
-      if (isKnown(context.req.header('authorization'))) return next()
-      logger.info({ httpStatus: NO_KEY.status, ...NO_KEY.log }, 'http request')
+      if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
+      log(NO_KEY)
       return responseOf(NO_KEY)
     })
+  } else {
+    app.use(async ({ req }, next) => {
+      const strange = strangerIn(req.raw.headers)
+      if (strange === undefined) return next()
+      const answer = errorAnswer(403, `${strange}: set HEADGATE_API_KEYS to serve others`, { code: 'forbidden' })
+      log(answer)
+      return responseOf(answer)
+    })
   }
+  const front = new Front(gate, view, (message) => logger.warn({}, message))
   for (const path of API_PATHS) {
-    const target = apiAt(path)!
-    app.post(path, async ({ req: { raw } }) => {
+    app.post(path, async ({ req }) => {
       const sinceMs = performance.now()
-      const { headers, signal } = raw
-      const read = () => readBody(raw)
-      const answer = await desk.answer({ ...target, headers, signal }, read, (body) => routeOf(view, body))
+      const answer = await front.answer(path, req.raw)
       void logWhenOver(logger, answer, sinceMs)
       return responseOf(answer)
     })
@@ -66,15 +69,9 @@ async function logWhenOver(logger: GatewayLogger, { status, body, log }: Answer,
   logger.info({ httpStatus: status, ...log, ...ended, tookMs }, 'http request')
 }
 
-function routeOf({ poolsByModel }: GatewayView, { model }: JsonBody): Route {
-  const route = typeof model === 'string' ? poolsByModel.get(model) : undefined
-  if (route) return route
-  const known = `expected one of ${[...poolsByModel.keys()].join(', ')}`
-  if (typeof model === 'string') {
-    const message = `the model ${JSON.stringify(model.slice(0, 100))} does not exist: ${known}`
-    throw new Refusal(404, message, { code: 'model_not_found', param: 'model' })
-  }
-  throw new Refusal(400, `model: ${known}`, { code: 'bad_request', param: 'model' })
+/** Anthropic's SDK shows its key in a header of its own. */
+function bearerOf(key: string | undefined): string | undefined {
+  return key === undefined ? undefined : `Bearer ${key}`
 }
 
 /** Everything that `model` may say. */
