@@ -129,7 +129,11 @@ describe('what is remembered', () => {
     const ask = async (id: string, more: Partial<Answer> = {}) => {
       const answer = { status: 200, body: 'x'.repeat(10), headers: {}, log: { outcome: 'completed' }, ...more }
       const { signal } = new AbortController()
-      await memory.answer({ id, digest: 'd', signal, make: async () => (made++, answer) })
+      const make = async () => {
+        made++
+        return answer
+      }
+      await memory.answer({ id, digest: 'd', signal, make })
       // Keeping it comes after the answer.
       await new Promise((resolve) => setImmediate(resolve))
       return made
