@@ -31,6 +31,7 @@ const HOMES = {
   'cli-table3': ['^src/surfaces/cli/'],
   zod: ['^src/config-schema\\.ts$'],
   ms: ['^src/durations\\.ts$'],
+  ai: ['^src/surfaces/integrations/'],
   dotenv: ['^src/config-file\\.ts$'],
 }
 const PUBLIC_TYPES = '^src/(config|headgate|index)\\.ts$'

@@ -1,5 +1,13 @@
 import type { Clock } from '../clock.js'
-import { failureOf, type Provider, type ProviderFailure, type ResponseHead, type Usage } from '../providers/provider.js'
+import {
+  failureOf,
+  type Provider,
+  type ProviderFailure,
+  type ProviderResponse,
+  type ResponseHead,
+  type Usage,
+} from '../providers/provider.js'
+import { parseBody } from '../providers/wire.js'
 
 export interface CallContext {
   readonly requestId: string
@@ -46,6 +54,8 @@ export interface RunContext {
   readonly signal: AbortSignal
   /** From 1. */
   readonly attempt: number
+  /** Tells what the provider counted, where the function knows: the difference to `estimatedTokens` is settled. */
+  readonly reportUsage: (usage: Pick<Usage, 'promptTokens' | 'completionTokens'>) => void
 }
 
 /** Any asynchronous function. What it throws is classified by its HTTP status and provider code. */
@@ -77,8 +87,12 @@ export function functionWork(provider: Provider, clock: Clock, fn: (context: Run
           resolve(end)
         }
         signal.addEventListener('abort', onAbort, { once: true })
-        invoke(fn, { signal: controller.signal, attempt }).then(
-          (value) => settle({ type: 'completed', value, usage: undefined }),
+        let usage: Usage | undefined
+        const reportUsage: RunContext['reportUsage'] = ({ promptTokens, completionTokens }) => {
+          usage = { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
+        }
+        invoke(fn, { signal: controller.signal, attempt, reportUsage }).then(
+          (value) => settle({ type: 'completed', value, usage }),
           (error) => settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
         )
       })
@@ -99,21 +113,32 @@ const CANCELLED: ProviderFailure = {
   message: 'the call was cancelled',
 }
 
-/** SDK errors carry `status`, and the body's `code` or `error`; anything else is the caller's own and is not retried. */
+/** An SDK's error carries the HTTP status; anything else is the caller's own and is not retried. */
 function classifyThrown(provider: Provider, error: unknown): ProviderFailure {
   try {
-    const { status, code, error: body, headers, message } = Object(error) as Record<string, unknown>
+    const { message } = Object(error) as { message?: unknown }
     const text = typeof message === 'string' ? message : `the function threw ${describe(error)}`
-    if (typeof status === 'number' && status >= 400) {
-      const wire = body !== undefined && body !== null ? { error: body } : { error: { code, message: text } }
-      const failure = provider.classify({ status, headers: plainHeaders(headers), body: wire })
-      if (failure) return { ...failure, cause: error }
-    }
+    const response = responseIn(error, text)
+    const failure = response && provider.classify(response)
+    if (failure) return { ...failure, cause: error }
     return { ...failureOf('UNKNOWN', text), mendable: false, cause: error }
   } catch {
     // Anything can be thrown, also what can't be looked at.
     return { ...failureOf('UNKNOWN', 'the function threw something unreadable'), mendable: false, cause: error }
   }
+}
+
+/**
+ * The response that an error tells of, if any: OpenAI's and Anthropic's SDKs have `status`, `headers` and the body's
+ * `error` (or its `code`), Vercel's `statusCode`, `responseHeaders` and `responseBody`.
+ */
+function responseIn(error: unknown, message: string): ProviderResponse | undefined {
+  const thrown = Object(error) as Record<string, unknown>
+  const { status = thrown.statusCode, headers = thrown.responseHeaders, error: inner, responseBody, code } = thrown
+  if (typeof status !== 'number' || status < 400) return undefined
+  if (typeof responseBody === 'string') return { status, headers: plainHeaders(headers), body: parseBody(responseBody) }
+  const body = inner !== undefined && inner !== null ? { error: inner } : { error: { code, message } }
+  return { status, headers: plainHeaders(headers), body }
 }
 
 function describe(value: unknown): string {
