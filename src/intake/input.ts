@@ -88,7 +88,10 @@ export function payloadOf(input: ChatInput | ApiInput, defaultModel: string): Pa
   const { api, body, stream } = 'api' in input ? apiBody(input, defaultModel) : chatBody(input, defaultModel)
   if (typeof stream !== 'boolean') throw bad('stream', 'true or false', stream)
   const { headers, estimatedTokens } = input
-  return { api, body, headers, model: String(body.model), stream, tokens: estimatedTokens ?? estimateOf(api, body) }
+  if (headers !== undefined && (typeof headers !== 'object' || headers === null))
+    throw bad('headers', 'an object', headers)
+  const tokens = estimatedTokens ?? estimateOf(api, body).total
+  return { api, body, headers, model: String(body.model), stream, tokens }
 }
 
 function apiBody({ api, body }: ApiInput, defaultModel: string) {

@@ -25,7 +25,7 @@ export interface HttpTarget {
 export interface Post {
   readonly api: ApiName
   readonly body: Readonly<Record<string, unknown>>
-  /** Of the caller's own, with lower-case names; the pool's key goes before them. */
+  /** Of the caller's own, with lower-case names; they go before the profile's. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Where the answer goes bit by bit; left out for one that is wanted whole. */
   readonly stream?: EventStream | undefined
@@ -45,7 +45,7 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Wo
     async call(context) {
       const { requestId, timeoutMs, signal, maySend } = context
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
-      const headers = { ...post.headers, ...auth, 'x-headgate-request-id': requestId }
+      const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
       const sink = stream && new AnswerSink(api, provider, stream, hidden, context)
       const call = { url, headers, body: text, timeoutMs, signal, maySend }
       const result = await caller.call(sink ? { ...call, sink } : call)
