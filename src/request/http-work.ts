@@ -43,11 +43,11 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Wo
   return {
     answersInWords: api === 'chat',
     async call(context) {
-      const { requestId, timeoutMs, signal, maySend } = context
+      const { requestId, callTimeoutMs, signal, maySend } = context
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
       const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
       const sink = stream && new AnswerSink(api, provider, stream, hidden, context)
-      const call = { url, headers, body: text, timeoutMs, signal, maySend }
+      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, signal, maySend }
       const result = await caller.call(sink ? { ...call, sink } : call)
       if (result.type === 'unsent') return result
       if (result.type === 'failed') {

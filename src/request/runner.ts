@@ -190,12 +190,10 @@ export class RequestRunner {
     const { dispatcher, config } = spec.pool
     const call = new AbortController()
     entry.call = call
-    const deadlineMs = spec.deadlineMs ?? Number.POSITIVE_INFINITY
     const end = await spec.work
       .call({
         requestId: spec.id,
         attempt: entry.attempt,
-        timeoutMs: Math.max(1, Math.min(config.callTimeoutMs, deadlineMs - this.#options.clock.now())),
         callTimeoutMs: config.callTimeoutMs,
         signal: call.signal,
         maySend: () => dispatcher.maySend(grant),

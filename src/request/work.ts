@@ -12,9 +12,7 @@ import { parseBody } from '../providers/wire.js'
 export interface CallContext {
   readonly requestId: string
   readonly attempt: number
-  /** Until the call's timeout or the request's deadline, whichever comes first. */
-  readonly timeoutMs: number
-  /** The call's own timeout: what cannot be cut off holds its slot no longer. */
+  /** The call's own timeout: what cannot be cut off holds its slot no longer. A deadline that comes before it aborts. */
   readonly callTimeoutMs: number
   readonly signal: AbortSignal
   /** Asked immediately before anything is sent. */

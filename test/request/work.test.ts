@@ -26,7 +26,6 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
     .call({
       requestId: 'r1',
       attempt: 3,
-      timeoutMs: 1,
       callTimeoutMs: timeoutMs,
       signal: abort.signal,
       maySend: () => maySend,
@@ -101,7 +100,6 @@ describe('functionWork', () => {
     const end = await work.call({
       requestId: 'r1',
       attempt: 1,
-      timeoutMs: 1,
       callTimeoutMs: 1,
       signal,
       maySend: () => true,
