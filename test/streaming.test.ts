@@ -242,7 +242,7 @@ describe('after the first event nothing is retried', () => {
   })
 
   test('the deadline: expired', async () => {
-    const { request, received, chunks } = await begun({}, { deadline: 100 })
+    const { request, received, chunks } = await begun({}, { deadline: '1s' })
     await expect(chunks.next()).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
     expect(await request.outcome).toMatchObject({ status: 'expired' })
     await received.closed

@@ -113,7 +113,7 @@ describe('a stream through the gateway', () => {
   test('the deadline in the middle: one more event, and the end', async () => {
     const upstream = await upstreamOf()
     const gateway = await startGateway(upstream)
-    const answer = gateway.chat(STREAM, { 'x-headgate-deadline': '200ms' })
+    const answer = gateway.chat(STREAM, { 'x-headgate-deadline': '1s' })
     const { response, closed } = await upstream.arrival(0)
     begin({ response } as Received).write(CHUNK)
     const text = await (await answer).text()

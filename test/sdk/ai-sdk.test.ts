@@ -150,7 +150,7 @@ describe('streamText', () => {
 
   test('its deadline is told to its reader', async () => {
     const upstream = await upstreamOf()
-    const { model, outcomes } = modelOf(upstream, {}, { deadline: 100 })
+    const { model, outcomes } = modelOf(upstream, {}, { deadline: '1s' })
     const errors: unknown[] = []
     const { textStream } = streamText({ ...CALL, model, onError: ({ error }) => void errors.push(error) })
     const read = (async () => {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { PoolOptions } from '../../src/config.js'
 import { createHeadgate, type Provider } from '../../src/index.js'
 import { failureOf } from '../../src/providers/provider.js'
-import { cleanups, type Received, reply, upstreamOf } from '../gateway/harness.js'
+import { cleanups, type Received, reply, startGateway, upstreamOf } from '../gateway/harness.js'
 
 const PROVIDER: Provider = {
   name: 'anthropic-like',
@@ -111,6 +111,23 @@ describe('messages', () => {
     const upstream = await upstreamOf((received) => reply(received, 529, failing))
     const { client } = clientOf(upstream)
     await expect(client.messages.create(CALL)).rejects.toMatchObject({ status: 529, error: failing })
+  })
+
+  test('through the gateway, whole and streamed, with the key of the gateway', async () => {
+    const upstream = await upstreamOf((received) => {
+      if (received.body.stream) finish(begin(received))
+      else reply(received, 200, MESSAGE)
+    })
+    const pool = { provider: PROVIDER, apiKey: 'pool-key', baseURL: upstream.baseURL, models: ['c'] }
+    const gateway = await startGateway(upstream, { pools: { claude: pool }, env: { HEADGATE_API_KEYS: 'k1' } })
+    const client = new Anthropic({ baseURL: gateway.url, apiKey: 'k1', maxRetries: 0 })
+    expect(await client.messages.create(CALL)).toMatchObject(MESSAGE)
+    expect(await client.messages.stream(CALL).finalMessage()).toMatchObject({ content: [{ text: 'hi' }] })
+    expect(upstream.received.map(({ headers }) => headers['x-api-key'])).toEqual(['pool-key', 'pool-key'])
+    const stranger = new Anthropic({ baseURL: gateway.url, apiKey: 'k2', maxRetries: 0 })
+    await expect(stranger.messages.create(CALL)).rejects.toMatchObject({ status: 401 })
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([{ totalTokens: 5 }, { totalTokens: 5 }, { httpStatus: 401 }])
   })
 
   test('other APIs are not there', async () => {
