@@ -92,7 +92,9 @@ export class Headgate {
 
   /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
   async complete<T = ChatCompletion>(input: ChatInput): Promise<T> {
-    if (input?.stream) throw new HeadgateError('BAD_REQUEST', 'stream: complete answers with the whole; use spawn')
+    if (input?.stream ?? input?.body?.stream) {
+      throw new HeadgateError('BAD_REQUEST', 'stream: complete answers with the whole; use spawn')
+    }
     return unwrap(await (await this.spawn(input)).outcome) as T
   }
 

@@ -156,8 +156,10 @@ describe('a streamed answer', () => {
     const request = await spawn({ stream: false })
     expect(request.stream).toBeUndefined()
     await expect(textIn(request.chunks)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
-    const streaming = gate.complete({ pool: 'main', messages: MESSAGES, stream: true })
-    await expect(streaming).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    for (const input of [{ stream: true }, { body: { stream: true } }]) {
+      const streaming = gate.complete({ pool: 'main', messages: MESSAGES, ...input })
+      await expect(streaming).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    }
   })
 
   test('a provider that answers with the whole all the same: it is the value', async () => {

@@ -175,6 +175,12 @@ describe('other calls', () => {
     expect(estimates).toEqual(['completed'])
   })
 
+  test('a message in words stands in for no vector', async () => {
+    const upstream = await upstreamOf((received) => reply(received, 500, { error: { message: 'no' } }))
+    const { client } = clientOf(upstream, { degradedMessage: 'busy' })
+    await expect(client.embeddings.create({ model: 'm', input: 'one' })).rejects.toMatchObject({ status: 500 })
+  })
+
   test('responses, whole and streamed', async () => {
     const usage = { input_tokens: 3, output_tokens: 4, total_tokens: 7 }
     const done = { id: 'r1', object: 'response', status: 'completed', output: [], usage }
