@@ -1,7 +1,7 @@
 import type { LanguageModelMiddleware } from 'ai'
 
 type Stream = Awaited<ReturnType<NonNullable<LanguageModelMiddleware['wrapStream']>>>['stream']
-export type StreamPart = Stream extends ReadableStream<infer Part> ? Part : never
+type StreamPart = Stream extends ReadableStream<infer Part> ? Part : never
 
 /** The reader's side of a stream that has begun. */
 export interface Begun {

@@ -5,7 +5,7 @@ import type { Headgate } from '../../gate.js'
 import type { CallInput } from '../../intake/input.js'
 import { estimateTokens } from '../../providers/estimate.js'
 import type { RunContext } from '../../request/work.js'
-import { pipe, type StreamPart } from './ai-sdk-stream.js'
+import { pipe } from './ai-sdk-stream.js'
 
 type WrapGenerate = NonNullable<LanguageModelMiddleware['wrapGenerate']>
 type Params = Parameters<WrapGenerate>[0]['params']
@@ -74,8 +74,17 @@ async function governed<T>(
   }
 }
 
-function report(reportUsage: RunContext['reportUsage'], usage: Extract<StreamPart, { type: 'finish' }>['usage']): void {
-  const { inputTokens, outputTokens } = usage
-  if (inputTokens === undefined) return
-  reportUsage({ promptTokens: inputTokens, completionTokens: outputTokens ?? 0 })
+/** A number in `ai` 5, in 6 an object with the total. */
+type TokenCount = number | { readonly total?: number | undefined } | undefined
+
+function report(
+  reportUsage: RunContext['reportUsage'],
+  usage: { readonly inputTokens: TokenCount; readonly outputTokens: TokenCount },
+): void {
+  const promptTokens = totalOf(usage.inputTokens)
+  if (promptTokens !== undefined) reportUsage({ promptTokens, completionTokens: totalOf(usage.outputTokens) ?? 0 })
+}
+
+function totalOf(count: TokenCount): number | undefined {
+  return typeof count === 'object' ? count.total : count
 }
