@@ -2,11 +2,11 @@
 // violation of each so that none of them is asleep. Tests, bench and examples may import anything: they aren't cruised.
 
 /**
- * Data goes one way: producer → intake → request → dispatch → limits → providers. A stage may import those to its right.
+ * Data goes one way: producer (a function, or a call over HTTP) → intake → request → dispatch → limits → providers. A stage may import those to its right.
  * Types count as imports here: what goes back upstream goes as messages, and whoever receives a message declares it
  * downstream. Only so can a stage be read, and replaced, without those before it.
  */
-const STAGES = ['intake', 'request', 'dispatch', 'limits', 'providers']
+const STAGES = ['http', 'intake', 'request', 'dispatch', 'limits', 'providers']
 
 /** Types vanish when compiled. Where a rule is about who builds or runs what, naming a type is no offence. */
 const VALUES_ONLY = { dependencyTypesNot: ['type-only'] }
@@ -21,6 +21,7 @@ const HOMES = {
   'p-queue': ['^src/intake/'],
   ioredis: ['^src/limits/redis-store\\.ts$'],
   undici: ['^src/providers/http-(caller|attempt)\\.ts$', '^src/surfaces/cli/replay/'],
+  'eventsource-parser': ['^src/providers/sse\\.ts$'],
   pino: ['^src/observe/logger\\.ts$'],
   eventemitter3: ['^src/events\\.ts$'],
   hono: ['^src/surfaces/gateway/'],
@@ -30,6 +31,7 @@ const HOMES = {
   'cli-table3': ['^src/surfaces/cli/'],
   zod: ['^src/config-schema\\.ts$'],
   ms: ['^src/durations\\.ts$'],
+  ai: ['^src/surfaces/integrations/'],
   dotenv: ['^src/config-file\\.ts$'],
 }
 const PUBLIC_TYPES = '^src/(config|headgate|index)\\.ts$'

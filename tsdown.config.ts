@@ -3,6 +3,7 @@ import { defineConfig } from 'tsdown'
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    'ai-sdk': 'src/surfaces/integrations/ai-sdk.ts',
     machines: 'machines/index.ts',
     testing: 'src/testing/index.ts',
     cli: 'src/surfaces/cli/main.ts',

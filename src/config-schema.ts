@@ -142,6 +142,7 @@ export const gateSchema = z.strictObject(
         : undefined,
     ).default(false),
     shadow: flag.default(false),
+    isolatedMaxMs: duration(0).default(0),
   },
   { error: 'an object' },
 )

@@ -77,6 +77,11 @@ export interface GateOptions {
   readonly inspect?: boolean | ((event: InspectionEvent) => void)
   /** Observe and report, never delay. Default false. */
   readonly shadow?: boolean
+  /**
+   * How long after its lease a process that lost Redis may go on from its own share of each limit, once everything granted
+   * before has left the windows. For as long the share of a process that died stays unused. Default 0: it only waits.
+   */
+  readonly isolatedMaxMs?: number | string
 }
 
 export interface DimensionLimits {
@@ -117,6 +122,7 @@ export interface ResolvedConfig {
   readonly logger: GateLogger | undefined
   readonly inspect: boolean | ((event: InspectionEvent) => void)
   readonly shadow: boolean
+  readonly isolatedMaxMs: number
 }
 
 const DEFAULT_QUEUE = { maxQueued: 1000, maxActive: 256 }
@@ -126,7 +132,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
   const parsed = gateSchema.safeParse(input)
   const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
   if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
-  const { redis, namespace, pools, limitSets, tenants, queue, logger, inspect, shadow } = parsed.data
+  const { redis, namespace, pools, limitSets, tenants, queue, logger, inspect, shadow, isolatedMaxMs } = parsed.data
   const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
   return {
     ...(redis !== undefined && { redis }),
@@ -137,6 +143,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
     logger,
     inspect,
     shadow,
+    isolatedMaxMs,
   }
 }
 
@@ -157,10 +164,9 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */
 function crossCheck(input: unknown): string[] {
-  const { pools, limitSets, tenants, cache, shadow, inspect } = recordOf(input)
+  const { pools, limitSets, tenants, cache, inspect } = recordOf(input)
   const problems: string[] = []
   if (cache !== undefined) problems.push(notYet('cache'))
-  if (shadow === true) problems.push(notYet('shadow'))
   if (inspect === true) problems.push(`${notYet('inspect: true')}, or pass an XState inspection observer`)
   for (const [key, names] of Object.entries({ pools, limitSets, tenants })) {
     // The one name that a plain object can't keep.

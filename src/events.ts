@@ -42,7 +42,7 @@ export interface OutcomeEvent {
 /** What the dispatcher of a group lived through. */
 export interface DispatcherEventNotice {
   readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error'
+  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor'
   readonly state: DispatcherState
   readonly cause?: unknown
 }

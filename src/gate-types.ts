@@ -1,3 +1,5 @@
+import type { ShadowCounts } from './dispatch/shadow.js'
+import type { Priority } from './intake/input.js'
 import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
 
 /** One pool as this process sees it. */
@@ -10,6 +12,20 @@ export interface PoolStats {
   readonly outcomes: Readonly<Record<OutcomeStatus, number>>
   /** Provider answers with HTTP 429, by code. */
   readonly provider429: Readonly<Record<string, number>>
+  /** Limits that the provider has shown to be lower than configured, by limit id. */
+  readonly ceilings: Readonly<Record<string, number>>
+  /** Left of the fleet's cool-down, in ms; `Infinity` while paused, 0 for neither. */
+  readonly coolDownMs: number
+  /** With `shadow`: what governing would have delayed. */
+  readonly shadow?: ShadowCounts
+}
+
+/** What a wait is estimated for. */
+export interface WaitCost {
+  /** LLM tokens. */
+  readonly tokens?: number
+  readonly tenant?: string
+  readonly priority?: Priority
 }
 
 export interface GateStats {

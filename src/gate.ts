@@ -4,28 +4,36 @@ import type { OutcomeStatus } from '../machines/vocabulary.js'
 import type { Clock } from './clock.js'
 import type { ResolvedConfig } from './config.js'
 import type { Dispatcher } from './dispatch/dispatcher.js'
+import type { Shadow } from './dispatch/shadow.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
-import type { GateStats, LimitChange, PoolStats } from './gate-types.js'
+import { limitStatsOf } from './gate-stats.js'
+import type { GateStats, LimitChange, PoolStats, WaitCost } from './gate-types.js'
+import { HttpDesk, routeTo } from './http/desk.js'
+import { type GovernedFetch, governedFetch } from './http/governed-fetch.js'
 import {
+  type ApiInput,
   type CallInput,
   type ChatCompletion,
   type ChatInput,
-  chatBody,
   checkCall,
   checkFunction,
+  type Priority,
   PRIORITY_WEIGHT,
+  payloadOf,
 } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
-import { shareOf } from './limits/plan.js'
+import { movesOf } from './limit-change.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import type { PoolRuntime } from './request/entry.js'
+import { EventStream } from './request/event-stream.js'
+import { httpWork } from './request/http-work.js'
 import type { GateRequest, Outcome } from './request/request.js'
 import type { RequestRunner } from './request/runner.js'
-import { chatWork, functionWork, type RunContext, type Work } from './request/work.js'
+import { functionWork, type RunContext, type Work } from './request/work.js'
 
 /** Leaves a command the rest of 5 s for its own start. */
 const READY_TIMEOUT_MS = 4_500
@@ -33,11 +41,21 @@ const READY_TIMEOUT_MS = 4_500
 const CLOSE_TIMEOUT_MS = 2_000
 const DEFAULT_TENANT = 'default'
 
+type Asked = Parameters<PoolRuntime['permits']['estimateWaitMs']>[0]
+
+export interface GatePool {
+  readonly runtime: PoolRuntime
+  readonly intake: Intake
+  readonly dispatcher: Dispatcher
+  /** In place of the dispatcher where nothing may be delayed. */
+  readonly shadow: Shadow | undefined
+}
+
 export interface GateParts {
   readonly config: ResolvedConfig
   readonly clock: Clock
   readonly events: GateEmitter
-  readonly pools: ReadonlyMap<string, { readonly runtime: PoolRuntime; readonly intake: Intake }>
+  readonly pools: ReadonlyMap<string, GatePool>
   readonly dispatchers: readonly Dispatcher[]
   readonly runner: RequestRunner
   readonly caller: HttpCaller
@@ -49,6 +67,7 @@ export class Headgate {
   readonly #parts: GateParts
   readonly #counts = new Map<string, { outcomes: Record<OutcomeStatus, number>; provider429: Record<string, number> }>()
   #closed: Promise<void> | undefined
+  #desk: HttpDesk | undefined
 
   constructor(parts: GateParts) {
     this.#parts = parts
@@ -72,19 +91,22 @@ export class Headgate {
    * Rejects with a HeadgateError when it was never accepted: BAD_REQUEST at once for what can't be served,
    * CANCELLED, DEADLINE_EXCEEDED or QUEUE_FULL while it waited at the gate.
    */
-  async spawn(input: ChatInput): Promise<GateRequest> {
-    const { intake, admission } = this.#admitChat(input)
+  async spawn(input: ChatInput | ApiInput): Promise<GateRequest> {
+    const { intake, admission } = this.#admitPost(input)
     return (await intake.enter(admission)).request
   }
 
   /** Spawns a request if there is a place now; undefined at once when the queue is full. */
-  trySpawn(input: ChatInput): GateRequest | undefined {
-    const { intake, admission } = this.#admitChat(input)
+  trySpawn(input: ChatInput | ApiInput): GateRequest | undefined {
+    const { intake, admission } = this.#admitPost(input)
     return intake.tryEnter(admission)?.request
   }
 
   /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
   async complete<T = ChatCompletion>(input: ChatInput): Promise<T> {
+    if (input?.stream ?? input?.body?.stream) {
+      throw new HeadgateError('BAD_REQUEST', 'stream: complete answers with the whole; use spawn')
+    }
     return unwrap(await (await this.spawn(input)).outcome) as T
   }
 
@@ -102,6 +124,16 @@ export class Headgate {
     return unwrap(await request.outcome) as T
   }
 
+  /**
+   * A `fetch` for an SDK (`new OpenAI({ fetch: gate.fetch('glm'), maxRetries: 0 })`): its calls are governed and go to the
+   * pool's provider with the pool's key. It resolves as `headgate serve` answers, and rejects only on abort.
+   */
+  fetch(pool: string): GovernedFetch {
+    const { config } = this.#pool(pool).runtime
+    this.#desk ??= new HttpDesk(this, { warn: (message) => process.emitWarning(message) })
+    return governedFetch(this.#desk, routeTo(config))
+  }
+
   /** Subscribes to the gate's events; returns the function that unsubscribes. */
   on<K extends keyof GateEvents>(event: K, listener: GateEvents[K]): () => void {
     this.#parts.events.on(event, listener as never)
@@ -112,16 +144,18 @@ export class Headgate {
   stats(): GateStats {
     const states = this.#parts.runner.count()
     const pools: Record<string, PoolStats> = {}
-    for (const [name, { runtime, intake }] of this.#parts.pools) {
+    for (const [name, { runtime, intake, dispatcher, shadow }] of this.#parts.pools) {
       const { outcomes, provider429 } = this.#counts.get(name)!
       pools[name] = {
-        dispatcher: runtime.dispatcher.state,
+        dispatcher: dispatcher.state,
         atGate: intake.atGate,
         queued: intake.queued,
         active: intake.active,
         states: Object.fromEntries(states.get(name) ?? []),
         outcomes: { ...outcomes },
         provider429: { ...provider429 },
+        ...limitStatsOf(dispatcher, runtime.plan),
+        ...(shadow && { shadow: shadow.counts }),
       }
     }
     let roundTrips = 0
@@ -136,6 +170,15 @@ export class Headgate {
   /** What the whole fleet has spent of each limit, read from the store. */
   usage(): Promise<readonly GroupUsage[]> {
     return Promise.all(this.#parts.dispatchers.map((dispatcher) => dispatcher.usage()))
+  }
+
+  /**
+   * How long a request of this cost would wait for its grant if it came now, in ms: an estimate by what is known of the
+   * fleet's queues. `Infinity` while the pool is paused.
+   */
+  estimateWait(pool: string, { tokens = 0, tenant = DEFAULT_TENANT, priority = 'normal' }: WaitCost = {}): number {
+    checkCall({ pool, tenant, priority, estimatedTokens: tokens }, this.#parts.pools)
+    return this.#pool(pool).runtime.permits.estimateWaitMs(this.#asked(pool, tenant, priority, tokens))
   }
 
   /** Resolves when the store has answered; rejects with STORE_UNAVAILABLE within 5 s, naming host and cause. */
@@ -162,35 +205,20 @@ export class Headgate {
 
   /** Moves limits of a pool for the whole fleet. Each must be one the pool is configured with. */
   async updatePool(name: string, change: LimitChange): Promise<void> {
-    const { runtime } = this.#pool(name)
-    const { spec } = runtime.dispatcher
-    const moves: [id: string, limit: number][] = []
-    for (const dimension of ['requests', 'tokens'] as const) {
-      const rate = change[dimension]
-      if (rate) moves.push([`pool:${name}:${dimension}:${parseDurationMs(rate.per)}`, rate.limit])
-    }
-    if (change.concurrency !== undefined) moves.push([`pool:${name}:concurrency`, change.concurrency])
-    for (const [id, limit] of moves) {
-      const configured = spec.limits.find((candidate) => candidate.id === id)
-      if (!configured) {
-        const known = spec.limits.map((candidate) => candidate.id).join(', ')
-        throw new HeadgateError('CONFIG_INVALID', `updatePool: expected one of the limits ${known}, got ${id}`)
-      }
-      if (!Number.isSafeInteger(limit) || limit < 1) {
-        throw new HeadgateError('CONFIG_INVALID', `updatePool: ${id}: expected a whole number ≥ 1, got ${limit}`)
-      }
-      await runtime.dispatcher.control({ type: 'limit', id, base: configured.limit, limit })
+    const { dispatcher } = this.#pool(name)
+    for (const move of movesOf(name, change, dispatcher.spec.limits)) {
+      await dispatcher.control({ type: 'limit', ...move })
     }
   }
 
   /** Stops granting in a pool, fleet-wide, until `resume`; calls in flight go on. */
   pause(pool: string): Promise<void> {
-    return this.#pool(pool).runtime.dispatcher.control({ type: 'pause', pool })
+    return this.#pool(pool).dispatcher.control({ type: 'pause', pool })
   }
 
   /** Ends a pause or a cool-down, fleet-wide. */
   resume(pool: string): Promise<void> {
-    return this.#pool(pool).runtime.dispatcher.control({ type: 'resume', pool })
+    return this.#pool(pool).dispatcher.control({ type: 'resume', pool })
   }
 
   /**
@@ -241,15 +269,16 @@ export class Headgate {
     return this.#parts.pools.get(name)!
   }
 
-  #admitChat(input: ChatInput): { intake: Intake; admission: Admission } {
+  #admitPost(input: ChatInput | ApiInput): { intake: Intake; admission: Admission } {
     checkCall(input, this.#parts.pools)
     const { config } = this.#parts.pools.get(input.pool)!.runtime
-    const { body, model, tokens } = chatBody(input, config.models[0] ?? '')
-    const work = chatWork(this.#parts.caller, config, body)
-    return this.#admit(input, work, tokens, model)
+    const payload = payloadOf(input, config.provider, config.models[0] ?? '')
+    const stream = payload.stream ? new EventStream() : undefined
+    const work = httpWork(this.#parts.caller, config, { ...payload, stream })
+    return this.#admit(input, work, payload.tokens, payload.model, stream)
   }
 
-  #admit(input: CallInput, work: Work, estimatedTokens: number, model: string) {
+  #admit(input: CallInput, work: Work, estimatedTokens: number, model: string, stream?: EventStream) {
     const { clock, runner, config } = this.#parts
     const { runtime, intake } = this.#parts.pools.get(input.pool)!
     const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
@@ -262,28 +291,47 @@ export class Headgate {
       const { id, max, cost } = tooLarge
       throw new HeadgateError('BAD_REQUEST', `the request costs ${cost} of ${id}, which allows at most ${max}`)
     }
+    const asked = this.#asked(input.pool, tenant, priority, estimatedTokens)
+    if (deadlineMs !== undefined) this.#checkDeadline(input.pool, asked, deadlineMs - arrivedMs)
     const id = randomUUID()
-    const charges = runtime.plan.charge({ tokens: estimatedTokens }, tenant)
-    const flowKey = `${input.pool}|${tenant}|${priority}`
-    const weight = (config.tenants.get(tenant)?.weight ?? 1) * PRIORITY_WEIGHT[priority]
-    const share = shareOf(runtime.dispatcher.spec.limits, charges)
+    const { flowKey, draws } = asked
+    const tenantWeight = config.tenants.get(tenant)?.weight ?? 1
+    const classWeight = PRIORITY_WEIGHT[priority]
+    const weight = tenantWeight * classWeight
     const start = () =>
       runner.start({
         id,
         pool: runtime,
         tenant,
         flowKey,
-        weight,
-        charges,
-        share,
+        tenantWeight,
+        classWeight,
+        draws,
         estimatedTokens,
         work,
+        stream,
         model,
         arrivedMs,
         deadlineMs,
         signal,
       })
     return { intake, admission: { id, flowKey, weight, deadlineMs, signal, start } }
+  }
+
+  #asked(pool: string, tenant: string, priority: Priority, tokens: number) {
+    const { plan } = this.#pool(pool).runtime
+    return { pool: plan.index, flowKey: `${pool}|${tenant}|${priority}`, draws: plan.draws(tenant), tokens }
+  }
+
+  /** Who can't make the deadline is told at once, instead of waiting for nothing. */
+  #checkDeadline(pool: string, asked: Asked, leftMs: number): void {
+    const { permits } = this.#pool(pool).runtime
+    const leastMs = permits.leastWaitMs(asked)
+    if (leastMs <= leftMs) return
+    const waitMs = Math.ceil(permits.estimateWaitMs(asked))
+    const message = `pool ${pool}: the wait would be about ${waitMs} ms, the deadline is in ${Math.round(leftMs)} ms`
+    const retryAfterMs = Math.max(0, Math.ceil(leastMs - leftMs))
+    throw new HeadgateError('DEADLINE_EXCEEDED', message, { retryable: true, retryAfterMs })
   }
 }
 

@@ -1,15 +1,16 @@
+import { randomUUID } from 'node:crypto'
 import { type Clock, realClock } from './clock.js'
 import { type GateOptions, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
+import { Shadow } from './dispatch/shadow.js'
 import { GateEmitter } from './events.js'
-import { Headgate } from './gate.js'
+import { type GatePool, Headgate } from './gate.js'
 import { Intake } from './intake/intake.js'
 import { MemoryStore } from './limits/memory-store.js'
 import { type GroupPlan, planGroups } from './limits/plan.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
 import { logEvents } from './observe/logger.js'
 import { HttpCaller } from './providers/http-caller.js'
-import type { PoolRuntime } from './request/entry.js'
 import { RequestRunner } from './request/runner.js'
 
 /** A dead process's slots are back after this. */
@@ -22,16 +23,17 @@ export function createHeadgate(options: GateOptions): Headgate {
   const events = new GateEmitter()
   if (config.logger) logEvents(events, config.logger)
   const connection = config.redis === undefined ? undefined : new RedisConnection(config.redis)
-  const pools = new Map<string, { runtime: PoolRuntime; intake: Intake }>()
+  const pools = new Map<string, GatePool>()
   const dispatchers: Dispatcher[] = []
   for (const plan of planGroups(config)) {
     const dispatcher = buildDispatcher(plan, config, connection, clock, events)
     dispatchers.push(dispatcher)
     for (const pool of plan.pools) {
       const poolConfig = config.pools.get(pool.name)!
-      const runtime = { config: poolConfig, plan: pool, dispatcher }
+      const shadow = config.shadow ? new Shadow(dispatcher, clock) : undefined
+      const runtime = { config: poolConfig, plan: pool, limits: plan.spec.limits, permits: shadow ?? dispatcher }
       const intake = new Intake(pool.name, clock, poolConfig.maxQueued, poolConfig.maxActive)
-      pools.set(pool.name, { runtime, intake })
+      pools.set(pool.name, { runtime, intake, dispatcher, shadow })
     }
   }
   const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
@@ -52,8 +54,11 @@ function buildDispatcher(
     spec: plan.spec,
     store,
     clock,
+    random: Math.random,
+    name: randomUUID(),
     slackMs: SLACK_MS,
     leaseMs: LEASE_MS,
+    isolatedMs: config.isolatedMaxMs,
     holdUntilCallDeadline: plan.pools.some(({ name }) => config.pools.get(name)?.holdUntilCallDeadline),
     onNews: (news) => events.emitSafely('dispatcher', news),
   })

@@ -5,7 +5,8 @@ export type { AttemptFailedEvent, DispatcherEventNotice, GateEvents, OutcomeEven
 export type { Headgate } from './gate.js'
 export type { GateStats, LimitChange, PoolStats } from './gate-types.js'
 export { createHeadgate } from './headgate.js'
-export type { CallInput, ChatCompletion, ChatInput, Priority } from './intake/input.js'
+export type { GovernedFetch } from './http/governed-fetch.js'
+export type { ApiInput, CallInput, ChatCompletion, ChatInput, Priority } from './intake/input.js'
 export type { GroupUsage, LimitUsage } from './limits/store.js'
 export type {
   CompletionCount,
@@ -16,5 +17,6 @@ export type {
   ProviderResponse,
   Usage,
 } from './providers/index.js'
-export type { GateRequest, Outcome } from './request/request.js'
+export type { StreamEvent } from './providers/sse.js'
+export type { AnswerStream, ChatCompletionChunk, GateRequest, Outcome } from './request/request.js'
 export type { RunContext } from './request/work.js'

@@ -88,6 +88,10 @@ const PLANTED: Record<string, [House, string]> = {
     { 'src/limits/l.ts': leaf, 'src/config.ts': value('./limits/l.js') },
     'src/config.ts → src/limits/l.ts',
   ],
+  'intake-knows-nothing-upstream': [
+    { 'src/http/h.ts': leaf, 'src/intake/i.ts': type('../http/h.js') },
+    'src/intake/i.ts → src/http/h.ts',
+  ],
   'request-knows-nothing-upstream': [
     { 'src/intake/i.ts': leaf, 'src/request/r.ts': type('../intake/i.js') },
     'src/request/r.ts → src/intake/i.ts',
@@ -155,8 +159,8 @@ for (const { name } of config.forbidden) {
   const [, label, kind] = /^(.*)-(has-one-home|types-stay-near)$/.exec(name) ?? []
   if (label === undefined) continue
   const dependency = label === 'hono-node-server' ? '@hono/node-server' : label
-  // Nobody upstream of the providers, and no provider either, has a use for any but undici.
-  const place = label === 'undici' ? 'src/limits/l.ts' : 'src/providers/p.ts'
+  // Nobody upstream of the providers, and no provider either, has a use for any but those that live there.
+  const place = ['undici', 'eventsource-parser'].includes(label) ? 'src/limits/l.ts' : 'src/providers/p.ts'
   const manifest = JSON.stringify({ name: dependency, main: 'index.js' })
   PLANTED[name] = [
     {

@@ -160,6 +160,27 @@ describe('the gate against a provider', () => {
     expect(calls).toBe(1)
   })
 
+  test('run settles with the usage that the function reports', async () => {
+    open({ limits: { tokens: { limit: 1000, per: '1h' } } })
+    await gate.run({ pool: 'glm', estimatedTokens: 100 }, async ({ reportUsage }) => {
+      reportUsage({ promptTokens: 7, completionTokens: 5 })
+    })
+    await vi.waitFor(async () => expect((await gate.usage())[0]!.limits[0]).toMatchObject({ used: 12 }))
+  })
+
+  test('run knows the errors of the AI SDK', async () => {
+    open()
+    const thrown = Object.assign(new Error('busy'), {
+      statusCode: 429,
+      responseHeaders: { 'Retry-After': '1' },
+      responseBody: '{"error":{"code":"1113","message":"no balance"}}',
+    })
+    const failing = gate.run({ pool: 'glm' }, async () => {
+      throw thrown
+    })
+    await expect(failing).rejects.toMatchObject({ code: 'INSUFFICIENT_BALANCE', providerCode: '1113', cause: thrown })
+  })
+
   test.each([
     Object.create(null),
     {

@@ -20,10 +20,10 @@ export class ClockSync {
   }
 
   /**
-   * Takes a reply in. Returns false when the store's clock ran ahead by more than round trips explain: then what it
-   * dropped from its windows since can't be trusted. (Running behind only makes windows longer.)
+   * Takes a reply in. Returns by how much, in ms, the store's clock ran ahead when round trips don't explain it, else 0: then
+   * what it dropped from its windows since can't be trusted. (Running behind only makes windows longer.)
    */
-  observe(storeMs: number, sentMs: number, receivedMs: number): boolean {
+  observe(storeMs: number, sentMs: number, receivedMs: number): number {
     const roundTripMs = receivedMs - sentMs
     const elapsedMs = receivedMs - this.#atMs
     const ahead = storeMs - this.#lastStoreMs - elapsedMs
@@ -41,7 +41,7 @@ export class ClockSync {
     this.#atMs = receivedMs
     this.#lastStoreMs = storeMs
     this.#lastRoundTripMs = roundTripMs
-    return trusted
+    return trusted ? 0 : ahead
   }
 
   /** The store's clock reads at least this. */

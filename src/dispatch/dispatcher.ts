@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { type Actor, createActor } from 'xstate'
 import { dispatcherMachine } from '../../machines/dispatcher-machine.js'
@@ -6,32 +5,37 @@ import type { DispatcherState } from '../../machines/vocabulary.js'
 import type { ControlChange, ExchangeReply, GroupSpec, GroupUsage } from '../limits/store.js'
 import { Alarm } from './alarm.js'
 import { ClockSync } from './clock-sync.js'
-import { FairQueue, type Place } from './fair-queue.js'
+import { estimateWaitMs, gateMs, leastWaitMs } from './estimate.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
-import { Handout } from './handout.js'
+import { Grants } from './grants.js'
+import { Isolation } from './isolation.js'
+import { isUnheard } from './local-flow.js'
 import type { DispatcherOptions } from './options.js'
-import { selectWaiters } from './selection.js'
-import { type Batch, Session } from './session.js'
+import { type Batch, type Known, Session } from './session.js'
+import { Waiters } from './waiters.js'
 
 const RETRY_BASE_MS = 50
 const RETRY_CAP_MS = 1_000
+/** News that nobody waits for is gathered for so long. */
+const GATHER_MS = 25
+/** A waiter whose wake-up was lost is found by asking again, within this and half as much again. */
+const HEAL_MS = 1_000
 
 /**
  * One process's dispatcher of one group. One exchange with the store is in flight at a time; whatever arrives meanwhile,
- * settlements included, is the next batch. It never polls: it asks when something arrived, at the instant the store
- * computed, when the store wakes it, and to renew its lease while it holds or awaits anything.
+ * settlements included, is the next batch. It never polls: it asks when something arrived, when the store computed that a
+ * date comes near, when the store wakes it, and to renew its lease while it holds or awaits anything.
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #actor: Actor<typeof dispatcherMachine>
   readonly #sync = new ClockSync()
   readonly #session: Session
-  readonly #waiting = new FairQueue<TokenRequest>()
-  readonly #places = new Map<TokenRequest, Place<TokenRequest>>()
-  /** Flows whose first waiter was refused at the last look: more of them need not be shown, nor make us ask. */
-  readonly #blockedFlows = new Set<string>()
-  readonly #handout: Handout
-  readonly #retryAlarm: Alarm
+  readonly #waiters: Waiters
+  readonly #grants: Grants
+  readonly #isolation: Isolation
+  readonly #askAlarm: Alarm
+  readonly #gatherAlarm: Alarm
   readonly #leaseAlarm: Alarm
   readonly #reconnectAlarm: Alarm
   readonly #idle = new EventEmitter()
@@ -40,19 +44,23 @@ export class Dispatcher {
   /** Resolves when the store has answered for the first time. */
   readonly joined: Promise<void>
   #markJoined: () => void = () => {}
-  #batch: Batch<TokenRequest> | undefined
+  #batch: Batch | undefined
   #busy = false
   #scheduled = false
   #wanted = false
   #failures = 0
   #distrust = false
+  #leaving = false
 
   constructor(options: DispatcherOptions) {
     this.#options = options
-    const { clock } = options
-    this.#session = new Session(options, randomUUID().slice(0, 8))
-    this.#handout = new Handout(clock)
-    this.#retryAlarm = new Alarm(clock, () => this.#ask())
+    const { clock, spec } = options
+    this.#session = new Session(options, options.name)
+    this.#waiters = new Waiters(spec)
+    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, () => this.#ask())
+    this.#isolation = new Isolation(options, this.#session, this.#waiters, this.#sync)
+    this.#askAlarm = new Alarm(clock, () => this.#ask())
+    this.#gatherAlarm = new Alarm(clock, () => this.#ask())
     this.#leaseAlarm = new Alarm(clock, () => this.#ask())
     this.#reconnectAlarm = new Alarm(clock, () => this.#ask())
     this.#idle.setMaxListeners(0)
@@ -78,13 +86,19 @@ export class Dispatcher {
     return this.#options.spec
   }
 
-  /** Whether requests may be granted at all: not while the store is unreachable or learns. */
+  /** What the store last said of the group. */
+  get known(): Known {
+    return this.#session.known
+  }
+
+  /** Whether requests may be granted at all: not while the store is unreachable (unless from a floor) or learns. */
   get canGrant(): boolean {
+    if (this.#isolation.serves) return true
     return (this.state === 'synced' || this.state === 'draining') && this.#failures === 0
   }
 
   get waiting(): number {
-    return this.#waiting.size
+    return this.#waiters.size
   }
 
   /** Grants not settled yet. */
@@ -108,42 +122,56 @@ export class Dispatcher {
 
   /** Waits for a grant; fair between flows, first come first served inside one. */
   request(request: TokenRequest): void {
-    const { flowKey, weight, share, order } = request
-    const place = this.#waiting.add(flowKey, weight, share, request, order)
-    request.order = place.order
-    this.#places.set(request, place)
-    if (!this.#blockedFlows.has(request.flowKey)) this.#ask()
+    const flow = this.#waiters.add(request)
+    this.#isolation.serve()
+    if (isUnheard(flow)) this.#ask()
+    else this.#gather()
   }
 
   /** Stops waiting; no callback comes afterwards. */
   withdraw(request: TokenRequest): void {
-    const grant = this.#handout.remove(request)
-    if (grant) this.settle(grant, { unsent: true })
-    const place = this.#places.get(request)
-    if (!place) return
-    this.#places.delete(request)
-    this.#waiting.remove(place)
+    if (!this.#waiters.remove(request)) return
     // What it reserved ahead of others is theirs now.
-    if (this.#blockedFlows.delete(request.flowKey)) this.#ask()
+    this.#gather()
     this.#announceIdle()
   }
 
   /**
-   * The last look before the socket write: true, once, if the grant is good now; then it counts as sent.
-   * Not after `sendBy` by the latest reading of the store's clock. A grant recalled by a cool-down is void already.
+   * The last look before the socket write: true, once, if the grant is good now; then it counts as sent. Not after
+   * `sendBy` by the latest reading of the store's clock, nor when this process may have been given up.
    */
   maySend(grant: Grant): boolean {
     if (grant.state !== 'unsent') return false
-    const late = this.#sync.latest(this.#options.clock.now()) > grant.sendByMs
+    const nowMs = this.#options.clock.now()
+    const late = grant.isolated
+      ? nowMs > grant.sendByMs
+      : this.#session.isLeaseOver(nowMs) || this.#sync.latest(nowMs) > grant.sendByMs
     grant.state = late ? 'void' : 'sent'
     return !late
   }
 
-  /** Ends a grant, exactly once; a further call has no effect. */
+  /** Ends a grant, exactly once; a further call has no effect. A slot it frees may go straight to the next in line. */
   settle(grant: Grant, end: GrantEnd): void {
-    const storeUntilMs = end.coolDownMs ? Math.ceil(this.#sync.latest(this.#options.clock.now()) + end.coolDownMs) : 0
-    if (storeUntilMs > 0) this.#session.recall(grant.pool)
-    if (this.#session.end(grant, end, storeUntilMs)) this.#ask()
+    const settled = this.#grants.settle(grant, end, this.#mayHandOff)
+    if (!settled) return
+    this.#isolation.ended(grant, end)
+    if (settled === 'urgent') this.#ask()
+    else this.#gather()
+  }
+
+  /** Left of a pool's cool-down; `Infinity` while it is paused. */
+  coolDownMs(pool: number): number {
+    return gateMs(this.#view, pool)
+  }
+
+  /** Time until a request of this cost would be granted, by what is known now; an estimate, in ms. */
+  estimateWaitMs(request: Pick<TokenRequest, 'pool' | 'flowKey' | 'draws' | 'tokens'>): number {
+    return estimateWaitMs(this.#view, request)
+  }
+
+  /** As `estimateWaitMs`, but certainly no longer than the wait will be, as things are. */
+  leastWaitMs(request: Pick<TokenRequest, 'pool' | 'flowKey' | 'draws' | 'tokens'>): number {
+    return leastWaitMs(this.#view, request)
   }
 
   /** Resolves when nothing waits and every grant is settled and reported. */
@@ -155,9 +183,16 @@ export class Dispatcher {
     this.#actor.send({ type: 'DRAIN' })
   }
 
-  /** Stops asking. What is still unsettled returns with the lease. */
+  /** Leaves the group, as far as the store answers, and stops. What is still unsettled returns with the lease. */
   async stop(): Promise<void> {
-    for (const alarm of [this.#retryAlarm, this.#leaseAlarm, this.#reconnectAlarm]) alarm.clear()
+    if (this.#isIdle && this.#session.joined && this.#failures === 0 && !this.#stopped) {
+      this.#leaving = true
+      this.#ask()
+      await this.#left()
+    }
+    for (const alarm of [this.#askAlarm, this.#gatherAlarm, this.#leaseAlarm, this.#reconnectAlarm]) alarm.clear()
+    this.#grants.stop()
+    this.#isolation.stop()
     this.#actor.send({ type: 'STOP' })
     this.#idle.emit('idle')
     await this.#options.store.close()
@@ -171,19 +206,36 @@ export class Dispatcher {
     return this.#options.store.control(change)
   }
 
+  get #view() {
+    const { clock, spec } = this.#options
+    return { spec, known: this.#session.known, waiters: this.#waiters, storeMs: this.#sync.earliest(clock.now()) }
+  }
+
+  readonly #mayHandOff = (): boolean =>
+    this.canGrant && !this.#isolation.active && !this.#session.isLeaseOver(this.#options.clock.now())
+
   get #isIdle(): boolean {
-    const { open, ended } = this.#session
+    const { open, owed } = this.#session
     // To a store that does not answer nothing can be reported: it comes back with the lease.
-    const reported = this.#failures > 0 || (ended.length === 0 && !this.#batch)
-    return this.#stopped || (reported && this.#waiting.size === 0 && open.size === 0)
+    const reported = this.#failures > 0 || (owed.isEmpty && !this.#waiters.hasNews && !this.#batch)
+    return this.#stopped || (reported && this.#waiters.size === 0 && open.size === 0 && this.#grants.dated === 0)
   }
 
   get #stopped(): boolean {
     return this.#actor.getSnapshot().status !== 'active'
   }
 
+  #left(): Promise<void> {
+    return new Promise((resolve) => this.#idle.once('left', resolve))
+  }
+
   #announceIdle(): void {
     if (this.#isIdle) this.#idle.emit('idle')
+  }
+
+  /** Wants an exchange before long. */
+  #gather(): void {
+    if (!this.#gatherAlarm.armed && !this.#wanted) this.#gatherAlarm.set(this.#options.clock.now() + GATHER_MS)
   }
 
   /** Wants an exchange soon: at once when none is in flight, after this one otherwise. */
@@ -202,14 +254,12 @@ export class Dispatcher {
     this.#busy = true
     while (this.#wanted && !this.#stopped) {
       this.#wanted = false
-      if (this.#batch && this.#session.abandons(this.#batch, this.#options.clock.now())) {
-        this.#distrust ||= this.#batch.exchange.distrust
-        this.#batch = undefined
-      }
-      this.#batch ??= this.#compose()
+      this.#gatherAlarm.clear()
+      this.#batch = this.#nextBatch()
       try {
         this.counters.roundTrips++
         this.#batch.sends++
+        this.#isolation.sent(this.#batch)
         const reply = await this.#options.store.exchange(this.#batch.exchange)
         if (this.#stopped) break
         const batch = this.#batch
@@ -223,50 +273,85 @@ export class Dispatcher {
       }
     }
     this.#busy = false
+    if (this.#leaving && (this.#failures > 0 || !this.#wanted)) this.#idle.emit('left')
     this.#announceIdle()
   }
 
-  #compose(): Batch<TokenRequest> {
+  #nextBatch(): Batch {
     const nowMs = this.#options.clock.now()
-    this.#session.refresh(nowMs)
-    const places = selectWaiters(this.#waiting, this.#blockedFlows, this.spec.pools.length)
+    if (this.#isolation.knocks(nowMs)) return this.#session.knock(this.#batch, nowMs)
+    if (this.#batch && this.#session.abandons(this.#batch, nowMs)) {
+      this.#distrust ||= this.#batch.exchange.distrust
+      this.#forget()
+    } else if (this.#batch) return this.#batch
+    if (this.#session.refresh(nowMs)) this.#forget()
+    const statements = this.#waiters.statements((localMs) => this.#storeTimeOf(localMs))
+    if (this.#waiters.hasNews) this.#wanted = true
     const distrust = this.#distrust
     this.#distrust = false
-    return this.#session.compose(places, this.#sync, nowMs, distrust)
+    return this.#session.compose(statements, this.#sync, nowMs, distrust, this.#leaving)
+  }
+
+  /** Before the first reply the store's time is not known: then the wait begins with the statement. */
+  #storeTimeOf(localMs: number): number {
+    return this.#sync.synced ? this.#sync.earliest(localMs) : Number.MAX_SAFE_INTEGER
+  }
+
+  /** Under a new process id nothing stands that the former was granted and has not sent. */
+  #forget(): void {
+    this.#grants.recallAll()
+    this.#waiters.restate()
   }
 
   #lost(cause: unknown): void {
     if (this.#stopped) return
-    this.#options.onNews({ group: this.#options.spec.group, type: 'store-error', state: this.state, cause })
+    const { clock, onNews, spec } = this.#options
+    onNews({ group: spec.group, type: 'store-error', state: this.state, cause })
     this.#actor.send({ type: 'STORE_LOST' })
     const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(10, this.#failures++))
     this.#wanted = true
-    this.#reconnectAlarm.set(this.#options.clock.now() + delayMs)
+    this.#reconnectAlarm.set(clock.now() + delayMs)
+    if (this.#session.joined) this.#isolation.begin()
   }
 
-  #absorb(batch: Batch<TokenRequest>, reply: ExchangeReply, receivedMs: number): void {
-    const { spec, onNews } = this.#options
+  #absorb(batch: Batch, reply: ExchangeReply, receivedMs: number): void {
+    const { spec, onNews, clock } = this.#options
     // The reply to a repeated batch may be that of its first sending.
-    const trusted = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
+    const aheadMs = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
     const { joined } = this.#session
-    this.#session.answered(batch, reply, receivedMs)
+    this.#isolation.end()
+    if (batch.exchange.seq === 0 && !reply.fenced) return this.#ask() // A knock: the lease is still alive.
+    this.#session.answered(batch, reply)
     this.#follow(reply)
     // Before anything else: a jump over the lease's end fences this process too.
-    if (!trusted) {
+    if (aheadMs > 0) {
       this.#distrust = true
+      this.#session.journal.shift(aheadMs)
       onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
     }
-    if (reply.fenced && joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
-    if (!trusted || reply.fenced) this.#wanted = true
-    if (reply.fenced) return
+    if (reply.fenced) {
+      if (joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
+      this.#forget()
+      this.#wanted = true
+      return
+    }
     this.#markJoined()
-    const left = this.#hand(batch, reply, trusted)
-    const retryAtMs = reply.retryAtMs || reply.learnUntilMs
-    if (retryAtMs > 0) this.#retryAlarm.set(this.#sync.localWhen(retryAtMs))
-    else this.#retryAlarm.clear()
-    this.#renewLease()
-    // Served flows may have more waiters than the batch could show, and settlements may have come meanwhile.
-    if (this.#session.ended.length > 0 || left) this.#wanted = true
+    this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
+    if (aheadMs > 0) this.#grants.recallAll()
+    if (reply.restate) this.#waiters.restate()
+    this.#setAlarms(reply, clock.now())
+    if (aheadMs > 0 || this.#waiters.isUnheard) this.#wanted = true
+  }
+
+  #setAlarms(reply: ExchangeReply, nowMs: number): void {
+    const { random, leaseMs } = this.#options
+    const waits = this.#waiters.size > 0
+    const healMs = nowMs + HEAL_MS * (1 + random() / 2)
+    if (!waits && reply.learnUntilMs === 0) this.#askAlarm.clear()
+    else if (reply.retryAtMs > 0) this.#askAlarm.set(Math.min(healMs, this.#sync.localWhen(reply.retryAtMs)))
+    else this.#askAlarm.set(healMs)
+    if (waits || this.#session.open.size > 0 || this.#grants.dated > 0) this.#leaseAlarm.set(nowMs + leaseMs / 3)
+    else this.#leaseAlarm.clear()
   }
 
   /** Follows what the reply says of the store in the dispatcher's machine. */
@@ -274,47 +359,5 @@ export class Dispatcher {
     if (reply.learnUntilMs > 0) this.#actor.send({ type: 'STATE_LOST' })
     else if (this.state === 'learning') this.#actor.send({ type: 'LEARNED' })
     else this.#actor.send({ type: 'STORE_READY' })
-  }
-
-  /** Hands grants and refusals to their waiters; returns whether an unblocked flow has more to show. */
-  #hand(batch: Batch<TokenRequest>, reply: ExchangeReply, trusted: boolean): boolean {
-    let served = false
-    // The reply may be older than a cool-down that this process has yet to report.
-    const coolingDown = this.#session.coolDownsOwed()
-    for (const { grant: number, buckets } of reply.grants) {
-      const place = batch.waiters.get(number)
-      if (!place) continue
-      batch.waiters.delete(number)
-      const grant = this.#session.grant(place.item, number, buckets, reply.nowMs)
-      this.counters.granted++
-      if (!trusted || coolingDown.has(grant.pool)) grant.state = 'void'
-      if (!this.#places.delete(place.item)) this.settle(grant, { unsent: true })
-      else {
-        this.#waiting.take(place)
-        this.#handout.add(place.item, grant)
-        served = true
-      }
-    }
-    for (const { grant: number, limit, max } of reply.refused) {
-      const place = batch.waiters.get(number)
-      batch.waiters.delete(number)
-      if (!place || !this.#places.delete(place.item)) continue
-      this.#waiting.remove(place)
-      place.item.onRefused(this.#options.spec.limits[limit]?.id ?? '', max)
-    }
-    this.#blockedFlows.clear()
-    for (const { queued, flow } of batch.waiters.values()) {
-      if (queued) this.#blockedFlows.add(flow.key)
-      else this.#wanted = true // Withdrawn meanwhile: what it reserved ahead of others is theirs now.
-    }
-    this.#handout.go()
-    if (!served) return false
-    return this.#waiting.peek(1, (key) => (this.#blockedFlows.has(key) ? 0 : 1)).length > 0
-  }
-
-  #renewLease(): void {
-    const { clock, leaseMs } = this.#options
-    if (this.#waiting.size > 0 || this.#session.open.size > 0) this.#leaseAlarm.set(clock.now() + leaseMs / 3)
-    else this.#leaseAlarm.clear()
   }
 }

@@ -1,18 +1,23 @@
-import type { Charge } from '../limits/store.js'
-
 /** The dispatcher's permission to call now. Void after `sendByMs`. */
 export interface Grant {
   readonly number: number
   readonly pool: number
-  readonly charges: readonly Charge[]
-  /** The bucket each charge went to. */
-  readonly buckets: readonly number[]
+  readonly tenant: string
+  readonly flowKey: string
+  /** Indexes of the limits it was charged to. */
+  readonly draws: readonly number[]
+  /** LLM tokens charged. */
+  readonly tokens: number
   /** Store time. */
   readonly notBeforeMs: number
-  /** Store time; checked immediately before the request is written. */
+  /** Store time; checked immediately before the request is written. `Infinity` where only slots are taken. */
   readonly sendByMs: number
+  /** Given from this process's own floor, while the store was out of reach: then `sendByMs` is local time. */
+  readonly isolated: boolean
   /** The longest the call may take, for slots that outlive a dead process. */
   readonly callTimeoutMs: number
+  /** Local time at which it was handed to its request. */
+  readonly boundAtMs: number
   /** Set once the request went out, or the permission was taken back. */
   state: 'unsent' | 'sent' | 'void'
 }
@@ -20,13 +25,15 @@ export interface Grant {
 /** One request's wait for a grant. Exactly one of the callbacks is called, unless it is withdrawn. */
 export interface TokenRequest {
   readonly pool: number
-  /** Flow of the request: first come, first served inside it. */
+  /** First come, first served among those of one key: they share pool, tenant, class and what they draw on. */
   readonly flowKey: string
-  readonly weight: number
-  /** The largest of cost/limit over the dimensions: what the flow pays in fair queueing; above 0. */
-  readonly share: number
-  readonly charges: readonly Charge[]
-  /** Local time at which the wait began: older waits of other processes go first. */
+  readonly tenant: string
+  readonly tenantWeight: number
+  readonly classWeight: number
+  /** Indexes of the limits it draws on. */
+  readonly draws: readonly number[]
+  readonly tokens: number
+  /** Local time at which the wait began. */
   readonly sinceMs: number
   readonly callTimeoutMs: number
   /** Set by the dispatcher; a request that comes back with it, after a grant that went void, keeps its place. */
@@ -36,14 +43,25 @@ export interface TokenRequest {
   readonly onRefused: (id: string, max: number) => void
 }
 
+/** What a provider's headers said of a limit. */
+export interface Observation {
+  readonly limit: number
+  /** The limit itself, where it is named. */
+  readonly max?: number
+  readonly remaining?: number
+  /** From now. */
+  readonly resetMs?: number
+}
+
 /** How a grant ended. */
 export interface GrantEnd {
   /** Nothing was written: every charge goes back. */
   readonly unsent?: boolean
-  /** Correction to each charged dimension's rate, by limit index: actual minus charged. */
-  readonly deltas?: ReadonlyMap<number, number>
-  /** Concurrency limits that the provider refused this call for. */
+  /** LLM tokens used less those charged; 0 or left out where nothing is to be corrected. */
+  readonly tokensDelta?: number
+  /** Limits that the provider refused this call for. */
   readonly cuts?: readonly number[]
   /** Pauses the pool, fleet-wide, for this long from now. */
   readonly coolDownMs?: number
+  readonly observations?: readonly Observation[]
 }

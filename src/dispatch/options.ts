@@ -6,8 +6,14 @@ export interface DispatcherOptions {
   readonly spec: GroupSpec
   readonly store: GroupStore
   readonly clock: Clock
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  /** Unique among the processes of the fleet, for its whole life. */
+  readonly name: string
   readonly slackMs: number
   readonly leaseMs: number
+  /** How long after its lease a process cut off from the store goes on from its own floor; 0 for not at all. */
+  readonly isolatedMs: number
   /** Keep a dead process's slots until its calls' deadlines. */
   readonly holdUntilCallDeadline: boolean
   /** Called for what an operator should hear of. */
@@ -16,7 +22,7 @@ export interface DispatcherOptions {
 
 export interface DispatcherNews {
   readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error'
+  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor'
   readonly state: DispatcherState
   readonly cause?: unknown
 }

@@ -1,16 +1,17 @@
-import type { Adjustment, Exchange, ExchangeReply, GroupSpec, Settlement } from '../limits/store.js'
+import type { Exchange, ExchangeReply, FlowStatement, GroupSpec } from '../limits/store.js'
+import { bucketOf, bucketWidthMs } from '../limits/window.js'
 import type { ClockSync } from './clock-sync.js'
-import type { Place } from './fair-queue.js'
-import type { Grant, GrantEnd, TokenRequest } from './grant.js'
+import type { Grant, GrantEnd } from './grant.js'
+import { Journal } from './journal.js'
+import { Owed } from './owed.js'
 
-const MAX_SETTLEMENTS_PER_BATCH = 512
 /** Near the lease's end a new process id costs less than finding out that the old one was fenced. */
 const LEASE_USED = 0.9
+/** Below every number in use: answered from memory, or as fenced. */
+const KNOCK = 0
 
-export interface Batch<T> {
+export interface Batch {
   readonly exchange: Exchange
-  /** By the number of the grant asked for. */
-  readonly waiters: Map<number, Place<T>>
   readonly firstSentMs: number
   sends: number
 }
@@ -19,32 +20,60 @@ export interface SessionOptions {
   readonly spec: GroupSpec
   readonly slackMs: number
   readonly leaseMs: number
+  readonly isolatedMs: number
   readonly holdUntilCallDeadline: boolean
 }
 
+/** What the store last said that outlives a reply. */
+export interface Known {
+  roster: readonly string[]
+  floors: readonly number[]
+  used: ExchangeReply['used']
+  usedAsOfMs: number
+  ceilings: ExchangeReply['ceilings']
+  coolDowns: ExchangeReply['coolDowns']
+  paused: readonly number[]
+  overrides: ExchangeReply['overrides']
+  queues: ExchangeReply['queues']
+}
+
 /**
- * What this process is to the store: its id (a new one after each fencing), the numbers of its batches and grants,
- * the grants it holds and the settlements it owes.
+ * What this process is to the store: its id (a new one after each fencing), the numbers of its batches, the grants it
+ * holds, what it owes, and what it knows of the fleet should the store forget.
  */
 export class Session {
-  /** Grants not ended yet. */
+  /** Grants handed to requests and not ended yet. */
   readonly open = new Map<number, Grant>()
-  /** Settlements not yet acknowledged by the store, oldest first. */
-  ended: Settlement[] = []
+  readonly owed = new Owed()
+  readonly journal: Journal
+  readonly known: Known = {
+    roster: [],
+    floors: [],
+    used: [],
+    usedAsOfMs: 0,
+    ceilings: [],
+    coolDowns: [],
+    paused: [],
+    overrides: [],
+    queues: [],
+  }
   #incarnation = 1
   #seq = 0
-  #grantNumber = 0
+  #batches = 0
   #epoch = ''
+  #version = 0
   /** Grants up to this number were charged to a store that has since lost its state. */
   #forgotten = 0
-  #answeredMs = 0
-  /** Ended, but not settled before the process id changed: adopted with the rest, so that they settle once. */
-  #adoptable = new Map<number, readonly number[]>()
+  #grantNumber = 0
+  /** When the last answered batch was sent: its lease runs from then at the earliest. */
+  #leasedAtMs = 0
 
   constructor(
     private readonly options: SessionOptions,
     private readonly name: string,
-  ) {}
+  ) {
+    this.journal = new Journal(options.spec.limits)
+  }
 
   get processId(): string {
     return `${this.name}.${this.#incarnation}`
@@ -54,155 +83,220 @@ export class Session {
     return this.#seq > 0
   }
 
-  /** Takes a new process id when the lease is about to run out, or has. */
-  refresh(nowMs: number): void {
-    if (this.#seq > 0 && nowMs - this.#answeredMs > this.options.leaseMs * LEASE_USED) this.#rejoin()
+  get leasedAtMs(): number {
+    return this.#leasedAtMs
   }
 
-  compose(
-    places: readonly Place<TokenRequest>[],
-    sync: ClockSync,
-    nowMs: number,
-    distrust: boolean,
-  ): Batch<TokenRequest> {
-    const waiters = new Map<number, Place<TokenRequest>>()
-    const flows = new Map<string, number>()
-    const asked = places.map((place) => {
-      const grant = ++this.#grantNumber
-      waiters.set(grant, place)
-      const { item } = place
-      let flow = flows.get(item.flowKey)
-      if (flow === undefined) {
-        flow = flows.size
-        flows.set(item.flowKey, flow)
-      }
-      const sinceMs = sync.synced ? Math.floor(sync.earliest(item.sinceMs)) : Number.MAX_SAFE_INTEGER
-      return { grant, pool: item.pool, flow, sinceMs, charges: item.charges }
-    })
+  /** Whether the store may have given this process up by now. */
+  isLeaseOver(nowMs: number): boolean {
+    return nowMs - this.#leasedAtMs > this.options.leaseMs * LEASE_USED
+  }
+
+  /** Takes a new process id when the lease is about to run out, or has; true if so. */
+  refresh(nowMs: number): boolean {
+    if (this.#seq === 0 || !this.isLeaseOver(nowMs)) return false
+    this.rejoin()
+    return true
+  }
+
+  compose(flows: readonly FlowStatement[], sync: ClockSync, nowMs: number, distrust: boolean, leave: boolean): Batch {
     const joining = this.#seq === 0
+    const { leaseMs, isolatedMs } = this.options
+    if (joining) this.owed.forgetSlots()
     const exchange: Exchange = {
       processId: this.processId,
       seq: ++this.#seq,
-      leaseMs: this.options.leaseMs,
+      leaseMs,
       holdUntilMs: this.#holdUntilMs(sync),
+      isolatedMs,
       knownEpoch: this.#epoch,
+      knownVersion: this.#version,
       // Never an epoch opened before: a store that lost its state must not look as if it hadn't.
-      candidateEpoch: `${this.name}-${this.#incarnation}-${this.#seq}`,
+      candidateEpoch: `${this.name}-${++this.#batches}`,
       distrust,
-      adoptions: joining ? [...this.#adoptable].map(([grant, slots]) => ({ grant, slots })) : [],
-      settlements: this.ended.splice(0, MAX_SETTLEMENTS_PER_BATCH),
-      waiters: asked,
+      held: joining ? this.#held() : [],
+      journal: joining && this.#epoch !== '' ? this.#journal() : null,
+      ...this.owed.take(),
+      flows,
+      leave,
     }
-    this.#answeredMs ||= nowMs
-    return { exchange, waiters, firstSentMs: nowMs, sends: 0 }
+    this.#leasedAtMs ||= nowMs
+    return { exchange, firstSentMs: nowMs, sends: 0 }
   }
 
   /** Takes the answer to a batch in; a fenced process takes a new id and keeps what it owes. */
-  answered(batch: Batch<TokenRequest>, reply: ExchangeReply, nowMs: number): void {
-    this.#answeredMs = nowMs
-    const stateLost = this.#epoch !== '' && this.#epoch !== reply.epoch
-    if (stateLost) this.#forgetRefunds(reply.fenced ? batch.exchange.settlements : [])
-    this.#epoch = reply.epoch
+  answered(batch: Batch, reply: ExchangeReply): void {
+    this.#leasedAtMs = batch.firstSentMs
     if (reply.fenced) {
       // Refused at its first sending it was certainly not applied.
-      if (!stateLost) this.#takeBack(batch, batch.sends > 1)
-      this.#rejoin()
-    } else if (batch.exchange.seq === 1) this.#adoptable.clear()
+      this.owed.takeBack(batch.exchange, batch.sends > 1)
+      if (reply.epoch !== this.#epoch) this.#forgetSpending()
+      this.rejoin()
+      return
+    }
+    if (reply.epoch !== this.#epoch && this.#epoch !== '') this.#forgetSpending()
+    this.#epoch = reply.epoch
+    this.#version = reply.version
+    this.#learn(reply)
   }
 
   /**
    * Gives a batch up that may have outlived its process id, and takes a new one. True if so: sent again it might be
    * applied twice, because a first batch is never fenced.
    */
-  abandons(batch: Batch<TokenRequest>, nowMs: number): boolean {
-    if (nowMs - batch.firstSentMs <= this.options.leaseMs * LEASE_USED) return false
-    this.#takeBack(batch, true)
-    this.#rejoin()
+  abandons(batch: Batch, nowMs: number): boolean {
+    if (batch.exchange.seq > 1 || nowMs - batch.firstSentMs <= this.options.leaseMs * LEASE_USED) return false
+    this.owed.takeBack(batch.exchange, true)
+    this.rejoin()
     return true
   }
 
-  grant(request: TokenRequest, number: number, buckets: readonly number[], nowMs: number): Grant {
-    const grant: Grant = {
-      number,
-      pool: request.pool,
-      charges: request.charges,
-      buckets,
-      notBeforeMs: nowMs,
-      sendByMs: nowMs + this.options.slackMs,
-      callTimeoutMs: request.callTimeoutMs,
-      state: 'unsent',
+  /**
+   * A batch without effect, in place of one that may have been applied: whatever the answer, it renews no lease. So a
+   * process that lives on what is set aside for it finds out that the store is back.
+   */
+  knock(batch: Batch | undefined, nowMs: number): Batch {
+    if (batch) this.owed.takeBack(batch.exchange, true)
+    const nothing = {
+      adjustments: [],
+      freed: [],
+      cuts: [],
+      coolDowns: [],
+      observed: [],
+      service: [],
+      flows: [],
+      held: [],
     }
-    this.open.set(number, grant)
-    return grant
+    const { leaseMs, isolatedMs } = this.options
+    const exchange: Exchange = {
+      ...nothing,
+      processId: this.processId,
+      seq: KNOCK,
+      leaseMs,
+      isolatedMs,
+      holdUntilMs: 0,
+      knownEpoch: this.#epoch,
+      knownVersion: 0,
+      candidateEpoch: `${this.name}-${++this.#batches}`,
+      distrust: false,
+      journal: null,
+      leave: false,
+    }
+    return { exchange, firstSentMs: nowMs, sends: 0 }
   }
 
-  /** Owes the store the end of a grant; false if it ended before. */
-  end(grant: Grant, end: GrantEnd, coolDownMs: number): boolean {
+  nextGrantNumber(): number {
+    return ++this.#grantNumber
+  }
+
+  /** Counts what a grant of the store took of each rate limit. */
+  note(draws: readonly number[], tokens: number, atMs: number): void {
+    for (const index of draws) {
+      const { windowMs } = this.#limit(index)
+      if (windowMs > 0) this.journal.add(index, bucketOf(atMs, bucketWidthMs(windowMs)), this.#costOf(index, tokens))
+    }
+  }
+
+  /** Owes the return of what an unused grant, or the unused part of one, took. `slots` false: they stay taken. */
+  giveBack(draws: readonly number[], tokens: number, whole: boolean, atMs: number, forgotten = false): void {
+    for (const index of draws) {
+      const { windowMs, dimension } = this.#limit(index)
+      if (windowMs === 0) {
+        if (whole) this.owed.free(index, 1)
+      } else if ((whole || dimension === 'tokens') && !forgotten) {
+        this.#refund(index, bucketOf(atMs, bucketWidthMs(windowMs)), this.#costOf(index, tokens))
+      }
+    }
+  }
+
+  /** Owes the store the end of a grant; false if it ended before. `nowMs` is store time at the latest. */
+  end(grant: Grant, end: GrantEnd, nowMs: number): boolean {
     if (!this.open.delete(grant.number)) return false
-    const adjustments: Adjustment[] = []
-    grant.charges.forEach(([index, cost], i) => {
-      const delta = end.unsent ? -cost : (end.deltas?.get(index) ?? 0)
-      if (delta < 0 && grant.number <= this.#forgotten) return
-      if (delta !== 0 && !this.#isSlot(index)) adjustments.push([index, grant.buckets[i] ?? 0, delta])
-    })
-    this.ended.push({
-      grant: grant.number,
-      adjustments,
-      slots: this.#slotsOf(grant),
-      cuts: end.cuts ?? [],
-      grantedAtMs: grant.notBeforeMs,
-      coolDownMs,
-      pool: grant.pool,
-    })
+    const forgotten = grant.number <= this.#forgotten
+    if (end.unsent) {
+      this.giveBack(grant.draws, grant.tokens, true, grant.notBeforeMs, forgotten)
+      return true
+    }
+    for (const index of grant.draws) {
+      const { windowMs, dimension } = this.#limit(index)
+      if (windowMs === 0) this.owed.free(index, 1)
+      else if (dimension === 'tokens') this.#correct(index, grant, end.tokensDelta ?? 0, nowMs, forgotten)
+    }
+    for (const index of end.cuts ?? []) this.owed.cut(index, grant.notBeforeMs)
+    if (end.coolDownMs) this.owed.coolDown(grant.pool, Math.ceil(nowMs + end.coolDownMs))
     return true
   }
 
-  /** Takes back what was not sent yet of a pool's grants; their holders return them. */
-  recall(pool: number): void {
-    for (const grant of this.open.values()) if (grant.pool === pool && grant.state === 'unsent') grant.state = 'void'
-  }
-
-  /** Pools whose cool-down is not yet reported. */
-  coolDownsOwed(): Set<number> {
-    return new Set(this.ended.flatMap(({ pool, coolDownMs }) => (coolDownMs > 0 ? [pool] : [])))
-  }
-
-  /** Owes a batch's settlements again; where it may have been applied, without what must not be given back twice. */
-  #takeBack({ exchange: { settlements } }: Batch<TokenRequest>, mayBeApplied: boolean): void {
-    this.ended.unshift(...(mayBeApplied ? debtsOf(settlements) : settlements))
-  }
-
-  /** The store forgot what it was charged: there is nothing left to give back, only debts to report. */
-  #forgetRefunds(unapplied: readonly Settlement[]): void {
-    this.#forgotten = this.#grantNumber
-    this.ended = debtsOf([...unapplied, ...this.ended])
-  }
-
-  #rejoin(): void {
+  rejoin(): void {
     this.#incarnation++
     this.#seq = 0
-    this.#adoptable = new Map()
-    for (const settlement of this.ended) this.#adoptable.set(settlement.grant, settlement.slots)
-    for (const grant of this.open.values()) this.#adoptable.set(grant.number, this.#slotsOf(grant))
   }
 
-  #slotsOf(grant: Grant): number[] {
-    return grant.charges.flatMap(([index]) => (this.#isSlot(index) ? [index] : []))
+  #correct(index: number, grant: Grant, delta: number, nowMs: number, forgotten: boolean): void {
+    const widthMs = bucketWidthMs(this.#limit(index).windowMs)
+    if (delta > 0) {
+      this.owed.adjust(index, 0, delta)
+      this.journal.add(index, bucketOf(nowMs, widthMs), delta)
+    } else if (delta < 0 && !forgotten) {
+      this.#refund(index, bucketOf(grant.notBeforeMs, widthMs), Math.min(-delta, grant.tokens))
+    }
   }
 
-  #isSlot(index: number): boolean {
-    return this.options.spec.limits[index]?.windowMs === 0
+  #refund(index: number, bucket: number, amount: number): void {
+    this.owed.adjust(index, bucket, -amount)
+    this.journal.refund(index, bucket, amount)
+  }
+
+  #learn(reply: ExchangeReply): void {
+    const { known } = this
+    this.journal.expire(reply.nowMs)
+    if (reply.share) Object.assign(known, reply.share)
+    const { used, ceilings, coolDowns, paused, overrides, queues } = reply
+    Object.assign(known, { used, usedAsOfMs: reply.nowMs, ceilings, coolDowns, paused, overrides, queues })
+  }
+
+  /** The store forgot what it was charged: what it must know stands in the journal. */
+  #forgetSpending(): void {
+    this.#forgotten = this.#grantNumber
+    this.owed.forgetSpending()
+  }
+
+  #journal(): Exchange['journal'] {
+    const { roster, used, usedAsOfMs, ceilings, coolDowns, paused, overrides } = this.known
+    return {
+      charges: this.journal.charges,
+      roster,
+      used,
+      asOfMs: usedAsOfMs,
+      ceilings,
+      coolDowns: coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const),
+      paused,
+      overrides,
+    }
+  }
+
+  #held(): Exchange['held'] {
+    const held = new Map<number, number>()
+    for (const { draws } of this.open.values()) {
+      for (const index of draws) if (this.#limit(index).windowMs === 0) held.set(index, (held.get(index) ?? 0) + 1)
+    }
+    return [...held]
+  }
+
+  #costOf(index: number, tokens: number): number {
+    return this.#limit(index).dimension === 'tokens' ? tokens : 1
+  }
+
+  #limit(index: number) {
+    return this.options.spec.limits[index]!
   }
 
   #holdUntilMs(sync: ClockSync): number {
     if (!this.options.holdUntilCallDeadline || !sync.synced) return 0
     let latestMs = 0
-    for (const grant of this.open.values()) latestMs = Math.max(latestMs, grant.sendByMs + grant.callTimeoutMs)
+    for (const { notBeforeMs, callTimeoutMs } of this.open.values()) {
+      latestMs = Math.max(latestMs, notBeforeMs + this.options.slackMs + callTimeoutMs)
+    }
     return Math.ceil(latestMs)
   }
-}
-
-/** The same settlements without what they give back. */
-function debtsOf(settlements: readonly Settlement[]): Settlement[] {
-  return settlements.map((owed) => ({ ...owed, adjustments: owed.adjustments.filter(([, , delta]) => delta > 0) }))
 }

@@ -1,5 +1,7 @@
 import { HeadgateError } from '../errors.js'
-import { estimateTokens } from '../providers/estimate.js'
+import { API_NAMES, type ApiName, estimateOf } from '../providers/apis.js'
+import { tokensToReserve } from '../providers/charge.js'
+import type { Provider } from '../providers/provider.js'
 
 export type Priority = 'high' | 'normal' | 'low'
 
@@ -27,10 +29,30 @@ export interface ChatInput extends CallInput {
   readonly model?: string
   /** Sent as `max_tokens`. */
   readonly maxTokens?: number
-  /** Streaming is not available in this version: anything but false is BAD_REQUEST. */
-  readonly stream?: false
+  /** The answer comes bit by bit, as `chunks`. Default false. */
+  readonly stream?: boolean
   /** Further fields of the request body, passed through as they are. */
   readonly body?: Readonly<Record<string, unknown>>
+  /** Further headers for the provider, with lower-case names. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** A call of another kind than chat: its body goes to the provider as it is. */
+export interface ApiInput extends CallInput {
+  readonly api: Exclude<ApiName, 'chat'>
+  readonly body: Readonly<Record<string, unknown>>
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** A call as it is sent. */
+export interface Payload {
+  readonly api: ApiName
+  readonly body: Readonly<Record<string, unknown>>
+  readonly headers: Readonly<Record<string, string>> | undefined
+  readonly model: string
+  readonly stream: boolean
+  /** LLM tokens to reserve. */
+  readonly tokens: number
 }
 
 /** A chat completion as far as every provider agrees on it; further fields are passed through. */
@@ -63,28 +85,40 @@ export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>)
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw bad('signal', 'an AbortSignal', signal)
 }
 
-/** The body of a chat call and the LLM tokens to reserve for it. */
-export function chatBody(
-  input: ChatInput,
-  defaultModel: string,
-): { readonly body: Record<string, unknown>; readonly model: string; readonly tokens: number } {
+/** What a call over HTTP sends, and the LLM tokens to reserve for it. */
+export function payloadOf(input: ChatInput | ApiInput, provider: Provider, defaultModel: string): Payload {
+  const { api, body, stream } = 'api' in input ? apiBody(input, defaultModel) : chatBody(input, defaultModel)
+  if (typeof stream !== 'boolean') throw bad('stream', 'true or false', stream)
+  const { headers, estimatedTokens } = input
+  if (headers !== undefined && (typeof headers !== 'object' || headers === null))
+    throw bad('headers', 'an object', headers)
+  const tokens = estimatedTokens ?? tokensToReserve(provider, estimateOf(api, body))
+  return { api, body, headers, model: String(body.model), stream, tokens }
+}
+
+function apiBody({ api, body }: ApiInput, defaultModel: string) {
+  if (!API_NAMES.includes(api)) throw bad('api', `one of ${API_NAMES.join(', ')}`, api)
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw bad('body', 'an object', body)
+  return { api, body: { ...body, model: body.model ?? defaultModel }, stream: body.stream ?? false }
+}
+
+function chatBody(input: ChatInput, defaultModel: string) {
   const { messages, maxTokens, body: extra = {} } = input
   if (!Array.isArray(messages) || messages.length === 0) throw bad('messages', 'a non-empty array', messages)
-  if ((input.stream ?? extra.stream ?? false) !== false) {
-    throw bad('stream', 'false: streaming is not available in this version', input.stream ?? extra.stream)
-  }
   if (maxTokens !== undefined && !(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
     throw bad('maxTokens', 'a whole number ≥ 1', maxTokens)
   }
   const model = input.model ?? (typeof extra.model === 'string' ? extra.model : defaultModel)
-  const body = { ...extra, model, messages, ...(maxTokens !== undefined && { max_tokens: maxTokens }) }
-  return { body, model, tokens: input.estimatedTokens ?? estimate(body) }
-}
-
-function estimate(body: Record<string, unknown>): number {
-  const limit = body.max_completion_tokens ?? body.max_tokens
-  const maxTokens = typeof limit === 'number' && limit >= 0 ? { maxTokens: Math.ceil(limit) } : {}
-  return estimateTokens({ messages: body.messages, tools: body.tools, ...maxTokens }).total
+  const stream = input.stream ?? extra.stream ?? false
+  const body = {
+    ...extra,
+    model,
+    messages,
+    ...(maxTokens !== undefined && { max_tokens: maxTokens }),
+    // Where nothing was said of it, nothing is sent.
+    ...(stream !== (extra.stream ?? false) && { stream }),
+  }
+  return { api: 'chat' as const, body, stream }
 }
 
 export function checkFunction(fn: unknown): void {

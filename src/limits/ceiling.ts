@@ -1,7 +1,9 @@
-import { MAX_PROBE_MS, PROBE_MS } from './store.js'
+import { type LimitSpec, MAX_PROBE_MS, PROBE_MS } from './store.js'
 
 interface Ceiling {
   readonly value: number
+  /** The last level that nothing refused. */
+  readonly proven: number
   readonly cutAtMs: number
   /** Last change of `value`. */
   readonly changedAtMs: number
@@ -11,38 +13,71 @@ interface Ceiling {
   readonly probing: boolean
 }
 
+/** A probe adds one slot, or a twentieth of a rate. */
+export function stepOf({ windowMs, limit }: LimitSpec): number {
+  return windowMs === 0 ? 1 : Math.max(1, Math.ceil(limit / 20))
+}
+
 /**
- * Concurrency limits as the provider last proved them: additive increase, multiplicative decrease (Chiu & Jain 1989).
+ * Limits as the provider last proved them: additive increase, multiplicative decrease (Chiu & Jain 1989).
  * A limit has no ceiling while its configured value holds.
  */
 export class Ceilings {
   readonly #byLimit = new Map<string, Ceiling>()
 
   effective(id: string, configured: number): number {
-    return Math.min(configured, this.#byLimit.get(id)?.value ?? configured)
+    const value = this.#byLimit.get(id)?.value
+    return value === undefined ? configured : Math.min(configured, value)
+  }
+
+  value(id: string): number | undefined {
+    return this.#byLimit.get(id)?.value
+  }
+
+  /** A store that lost its state takes the lowest that anybody remembers. */
+  restore(id: string, value: number, nowMs: number): void {
+    const known = this.#byLimit.get(id)
+    if (known && known.value <= value) return
+    this.#byLimit.set(id, {
+      value,
+      proven: value,
+      cutAtMs: nowMs,
+      changedAtMs: nowMs,
+      spacingMs: PROBE_MS,
+      probing: false,
+    })
   }
 
   /**
-   * Learns from a refusal for too many in flight; nothing when its call was granted no later than the last cut, so a
-   * burst cuts once. A refused probe restores the proven level, anything else halves.
+   * Learns from a refusal; nothing when its call was granted no later than the last cut, so a burst cuts once. A refused
+   * probe restores the proven level; anything else halves what is in flight, or takes a quarter off a rate.
    */
-  cut(id: string, configured: number, inFlight: number, grantedAtMs: number, nowMs: number): void {
-    const ceiling = this.#byLimit.get(id)
+  cut(spec: LimitSpec, configured: number, inFlight: number, grantedAtMs: number, nowMs: number): void {
+    const ceiling = this.#byLimit.get(spec.id)
     if (ceiling && grantedAtMs <= ceiling.cutAtMs) return
-    const current = this.effective(id, configured)
+    const current = this.effective(spec.id, configured)
     const probing = ceiling?.probing ?? false
-    const value = Math.max(1, probing ? current - 1 : Math.floor(Math.min(current, inFlight) / 2))
+    const reduced = spec.windowMs === 0 ? Math.min(current, inFlight) / 2 : (current * 3) / 4
+    const value = Math.max(1, probing ? Math.min(ceiling!.proven, current) : Math.floor(reduced))
     const spacingMs = probing ? Math.min(MAX_PROBE_MS, (ceiling?.spacingMs ?? PROBE_MS) * 2) : PROBE_MS
-    this.#byLimit.set(id, { value, cutAtMs: nowMs, changedAtMs: nowMs, spacingMs, probing: false })
+    this.#byLimit.set(spec.id, { value, proven: value, cutAtMs: nowMs, changedAtMs: nowMs, spacingMs, probing: false })
   }
 
-  /** Climbs by one when a probe is due and at least half is used; at the configured limit the ceiling is gone. */
-  grow(id: string, configured: number, inFlight: number, nowMs: number): void {
-    const ceiling = this.#byLimit.get(id)
-    if (!ceiling || nowMs - ceiling.changedAtMs < ceiling.spacingMs || inFlight * 2 < ceiling.value) return
-    const value = ceiling.value + 1
-    const spacingMs = ceiling.probing ? PROBE_MS : ceiling.spacingMs
-    if (value >= configured) this.#byLimit.delete(id)
-    else this.#byLimit.set(id, { ...ceiling, value, changedAtMs: nowMs, spacingMs, probing: true })
+  /** Climbs by a step when a probe is due and at least half is used; once the configured limit is proven the ceiling is gone. */
+  grow(spec: LimitSpec, configured: number, used: number, nowMs: number): void {
+    const ceiling = this.#byLimit.get(spec.id)
+    if (!ceiling || nowMs - ceiling.changedAtMs < ceiling.spacingMs || used * 2 < ceiling.value) return
+    if (ceiling.value >= configured) {
+      this.#byLimit.delete(spec.id)
+      return
+    }
+    const { value: proven, cutAtMs, probing } = ceiling
+    const value = Math.min(configured, proven + stepOf(spec))
+    const spacingMs = probing ? PROBE_MS : ceiling.spacingMs
+    this.#byLimit.set(spec.id, { value, proven, cutAtMs, changedAtMs: nowMs, spacingMs, probing: true })
+  }
+
+  clear(): void {
+    this.#byLimit.clear()
   }
 }

@@ -1,33 +1,102 @@
-import type { ControlChange, LimitSpec } from './store.js'
+import { type ControlChange, type LimitSpec, RE_ENTRY_MS, RE_ENTRY_SPACING_MS } from './store.js'
 
-/** What operators and providers said of a group: pauses, cool-downs, moved limits. */
+interface CoolDown {
+  readonly untilMs: number
+  readonly generation: number
+  /** Date of the last grant after it. */
+  readonly lastMs: number
+}
+
+/** What operators and providers said of a group: pauses, cool-downs, limits as they now stand, spending that is not ours. */
 export class Control {
-  readonly #overrides = new Map<string, { readonly base: number; readonly limit: number }>()
+  readonly #limits = new Map<string, { readonly base: number; readonly limit: number }>()
   readonly #paused = new Set<string>()
-  readonly #coolDowns = new Map<string, number>()
+  readonly #coolDowns = new Map<string, CoolDown>()
+  readonly #observed = new Map<string, { readonly max: number; readonly foreign: number; readonly untilMs: number }>()
 
   apply(change: ControlChange): void {
     if (change.type === 'pause') this.#paused.add(change.pool)
-    else if (change.type === 'limit') this.#overrides.set(change.id, { base: change.base, limit: change.limit })
+    else if (change.type === 'limit') this.#limits.set(change.id, { base: change.base, limit: change.limit })
     else {
       this.#paused.delete(change.pool)
       this.#coolDowns.delete(change.pool)
     }
   }
 
-  /** A cool-down may be prolonged, never shortened. */
-  coolDown(pool: string, untilMs: number): void {
-    if (untilMs > (this.#coolDowns.get(pool) ?? 0)) this.#coolDowns.set(pool, untilMs)
+  clear(): void {
+    this.#limits.clear()
+    this.#paused.clear()
+    this.#coolDowns.clear()
+    this.#observed.clear()
   }
 
-  /** `Infinity` while paused, 0 when neither paused nor ever cooled down. */
-  pausedUntil(pool: string): number {
-    return this.#paused.has(pool) ? Number.POSITIVE_INFINITY : (this.#coolDowns.get(pool) ?? 0)
+  /** A process comes up with its config: a value that differs from what was configured before wins. */
+  configure(limits: readonly LimitSpec[]): void {
+    for (const { id, limit } of limits) {
+      if (this.#limits.get(id)?.base !== limit) this.#limits.set(id, { base: limit, limit })
+    }
   }
 
-  /** The limit as it was last set: an override holds while processes are configured with what it replaced. */
+  override(id: string, base: number, limit: number): void {
+    this.#limits.set(id, { base, limit })
+  }
+
+  /** The limit as it was last set. */
   configured(limit: LimitSpec): number {
-    const override = this.#overrides.get(limit.id)
-    return override && override.base === limit.limit ? override.limit : limit.limit
+    return this.#limits.get(limit.id)?.limit ?? limit.limit
+  }
+
+  /** A cool-down may be prolonged, never shortened; each prolongation is a new generation. True if it was one. */
+  coolDown(pool: string, untilMs: number): boolean {
+    const known = this.#coolDowns.get(pool)
+    if (known && untilMs <= known.untilMs) return false
+    this.#coolDowns.set(pool, { untilMs, generation: (known?.generation ?? 0) + 1, lastMs: 0 })
+    return true
+  }
+
+  isPaused(pool: string): boolean {
+    return this.#paused.has(pool)
+  }
+
+  /** Until when a cool-down lasts, and its generation; of the past too. */
+  coolDownOf(pool: string): CoolDown | undefined {
+    return this.#coolDowns.get(pool)
+  }
+
+  /** Earliest date of a pool's next grant: after its cool-down, and spaced for a while then. */
+  earliestMs(pool: string, nowMs: number): number {
+    const known = this.#coolDowns.get(pool)
+    if (!known) return nowMs
+    if (nowMs >= known.untilMs + RE_ENTRY_MS) {
+      this.#coolDowns.delete(pool)
+      return nowMs
+    }
+    const nextMs = known.lastMs === 0 ? 0 : known.lastMs + RE_ENTRY_SPACING_MS
+    return Math.max(nowMs, known.untilMs, nextMs)
+  }
+
+  /** Notes a grant's date, for the spacing of the next. */
+  dated(pool: string, atMs: number): void {
+    const known = this.#coolDowns.get(pool)
+    if (known) this.#coolDowns.set(pool, { ...known, lastMs: Math.max(known.lastMs, atMs) })
+  }
+
+  /** Takes in what a provider's headers said; the newest word counts. */
+  observe(id: string, max: number, foreign: number, untilMs: number): void {
+    this.#observed.set(id, { max, foreign, untilMs })
+  }
+
+  /** A limit as the provider says it is. */
+  ceilingSaid(id: string, limit: number): number {
+    const said = this.#observed.get(id)?.max ?? 0
+    return said > 0 ? Math.min(limit, said) : limit
+  }
+
+  /** Spending of a limit that nobody here did, and until when it counts. */
+  foreign(id: string, nowMs: number): { readonly amount: number; readonly untilMs: number } {
+    const said = this.#observed.get(id)
+    return said && nowMs < said.untilMs ? { amount: said.foreign, untilMs: said.untilMs } : NOTHING
   }
 }
+
+const NOTHING = { amount: 0, untilMs: 0 }

@@ -1,104 +1,107 @@
-import { Ceilings } from './ceiling.js'
-import { Control } from './control.js'
-import { Heads } from './heads.js'
-import { type Member, newMember } from './member.js'
-import type { Round } from './round.js'
+import { FairTree } from './fair-tree.js'
+import { Learning } from './learning.js'
+import { Ledger } from './ledger.js'
+import { type Member, Members } from './members.js'
+import { giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
+import { type Grant, Schedule } from './schedule.js'
 import {
-  CLAIM_MS,
   type ControlChange,
   type Exchange,
   type ExchangeReply,
   type GroupSpec,
   type GroupUsage,
-  type LimitSpec,
-  type RefusedReply,
-  type Settlement,
-  type Waiter,
+  LONG_WINDOW_MS,
 } from './store.js'
 import { StoreTime } from './store-time.js'
-import { SlidingLog } from './window.js'
 
 /**
- * The truth of one group, kept in this process. The same rules as `lua/exchange.lua`, statement by statement:
+ * The truth of one group, kept in this process. The same rules as the Lua script, in the same order:
  * a change here is a change there, and `test/limits/contract.test.ts` holds both to it.
  */
 export class MemoryGroup {
   #epoch = ''
+  #version = 0
   readonly #time = new StoreTime()
-  #learnUntilMs = 0
-  readonly #members = new Map<string, Member>()
-  readonly #logs = new Map<string, SlidingLog>()
-  readonly #inFlight = new Map<string, number>()
-  readonly #ceilings = new Ceilings()
-  readonly #control = new Control()
-  readonly #heads = new Heads()
+  readonly #ledger = new Ledger()
+  readonly #tree = new FairTree()
+  readonly #members = new Members(this.#ledger, this.#tree)
+  readonly #learning = new Learning(this.#ledger)
   readonly #listeners = new Map<string, () => void>()
+  /** Processes that knew an epoch of this group: they must be heard if it is lost. */
+  readonly #survivors = new Set<string>()
 
   /** Applies one exchange at the raw clock reading `rawMs`. */
   exchange(spec: GroupSpec, exchange: Exchange, rawMs: number): ExchangeReply {
-    const nowMs = this.#time.read(rawMs)
-    if (this.#epoch === '') this.#epoch = exchange.candidateEpoch
-    const round: Round = {
-      nowMs,
-      processId: exchange.processId,
-      spec,
-      touched: new Set(),
-      reserved: new Map(),
-      grants: [],
-      refused: [],
-      retryAtMs: 0,
-    }
-    this.#expireLeases(round)
-    const stateLost = exchange.knownEpoch !== '' && exchange.knownEpoch !== this.#epoch
-    if (stateLost || exchange.distrust) this.#learn(round)
-    const known = this.#members.get(exchange.processId)
-    if (known && !known.dead && known.reply && exchange.seq <= known.seq) return known.reply
-    if (exchange.seq > 1 && (!known || known.dead)) return this.#reply(round, true)
-
-    const member = this.#renew(round, exchange)
-    for (const adoption of exchange.adoptions) {
-      member.open.add(adoption.grant)
-      for (const limit of adoption.slots) this.#moveSlot(round, member, limit, 1)
-    }
-    for (const settlement of exchange.settlements) this.#settle(round, member, settlement)
-    this.#heads.drop(exchange.processId)
-    this.#grow(round, exchange.waiters)
-    this.#serve(round, member, exchange.waiters)
-    this.#notify(round)
-    member.reply = this.#reply(round, false)
-    return member.reply
+    const round = newRound(spec, exchange, this.#time.read(rawMs))
+    this.#version++
+    this.#enterEpoch(round)
+    this.#members.expire(round)
+    this.#members.reclaim(round)
+    const { processId, seq } = exchange
+    let member = this.#members.all.get(processId)
+    if (member && !member.dead && member.reply && seq <= member.seq) return member.reply
+    if (seq !== 1 && (!member || member.dead)) return this.#reply(round, true)
+    if (seq === 1) member = this.#join(round)
+    const known = member!
+    this.#members.renew(round, known)
+    this.#settle(round, known)
+    if (exchange.leave) this.#members.leave(round, processId, known)
+    else this.#state(round, known)
+    this.#learning.conclude(round)
+    this.#grow(round)
+    const { untilMs } = this.#learning
+    if (untilMs > 0) retryAt(round, untilMs)
+    new Schedule(round, this.#ledger, this.#tree, (grant) => this.#grant(round, grant)).run(untilMs > 0)
+    this.#ledger.flush()
+    round.share = exchange.leave ? null : this.#members.share(round, known)
+    known.reply = this.#reply(round, false)
+    this.#survivors.add(processId)
+    return known.reply
   }
 
   control(change: ControlChange): void {
-    this.#control.apply(change)
-    for (const wake of this.#listeners.values()) wake()
+    this.#ledger.control.apply(change)
+    this.#wakeAll('')
   }
 
   usage(spec: GroupSpec, rawMs: number): GroupUsage {
     const nowMs = this.#time.read(rawMs)
-    const limits = spec.limits.map((limit) => ({
-      id: limit.id,
-      used: this.#used(limit, nowMs),
-      limit: this.#control.configured(limit),
-      ceiling: this.#effective(limit),
-    }))
+    const limits = spec.limits.map((limit) => {
+      const configured = this.#ledger.control.configured(limit)
+      const ceiling = this.#ledger.control.ceilingSaid(limit.id, this.#ledger.ceilings.effective(limit.id, configured))
+      return { id: limit.id, used: this.#ledger.used(limit, nowMs), limit: configured, ceiling }
+    })
     const processes: Record<string, Record<string, number>> = {}
-    for (const [id, member] of this.#members) processes[id] = Object.fromEntries(member.slots)
+    for (const [id, { slots, dead }] of this.#members.all) {
+      if (!dead || slots.size > 0) processes[id] = Object.fromEntries(slots)
+    }
     const pausedUntilMs: Record<string, number> = {}
     for (const pool of spec.pools) {
-      const untilMs = this.#control.pausedUntil(pool)
+      const { control } = this.#ledger
+      const untilMs = control.isPaused(pool) ? Number.POSITIVE_INFINITY : (control.coolDownOf(pool)?.untilMs ?? 0)
       if (untilMs > nowMs) pausedUntilMs[pool] = untilMs
     }
     return { nowMs, limits, processes, pausedUntilMs }
   }
 
   /** For audits: what each limit's live buckets add up to, and its running sum. */
-  audit(): { id: string; sum: number; bucketSum: number }[] {
-    return [...this.#logs].map(([id, log]) => ({
-      id,
-      sum: log.sum,
-      bucketSum: [...log.buckets.values()].reduce((total, amount) => total + amount, 0),
-    }))
+  audit(): ReturnType<Ledger['audit']> {
+    return this.#ledger.audit()
+  }
+
+  /** For audits: the slots counted, and those of all members. */
+  auditSlots(): { readonly counted: ReadonlyMap<string, number>; readonly held: ReadonlyMap<string, number> } {
+    const held = new Map<string, number>()
+    for (const { slots } of this.#members.all.values()) {
+      for (const [id, count] of slots) held.set(id, (held.get(id) ?? 0) + count)
+    }
+    return { counted: this.#ledger.slots, held }
+  }
+
+  /** For audits: whether nobody waits, nothing is in flight, and nothing lies in a mailbox. */
+  get isIdle(): boolean {
+    const mail = [...this.#members.all.values()].some((member) => member.mail.length > 0)
+    return this.#tree.pools.size === 0 && this.#ledger.slots.size === 0 && !mail
   }
 
   listen(processId: string, wake: () => void): void {
@@ -107,203 +110,160 @@ export class MemoryGroup {
 
   unlisten(processId: string): void {
     this.#listeners.delete(processId)
+    this.#survivors.delete(processId)
   }
 
-  /** Waits until whatever may have been spent is outside every window. */
-  #learn({ nowMs, spec }: Round): void {
-    const longestMs = Math.max(0, ...spec.limits.map((limit) => limit.windowMs + limit.holdMs))
-    this.#learnUntilMs = Math.max(this.#learnUntilMs, nowMs + longestMs)
+  /** Loses everything, as after FLUSHALL; who listens goes on listening. */
+  lose(): void {
+    this.#epoch = ''
+    this.#version = 0
+    this.#wipe()
+    this.#ledger.ceilings.clear()
+    this.#ledger.control.clear()
+    this.#learning.end()
   }
 
-  #expireLeases(round: Round): void {
-    for (const [id, member] of this.#members) {
-      if (!member.dead && member.expiresMs <= round.nowMs) {
-        member.dead = true
-        this.#heads.drop(id)
-      }
-      if (!member.dead || member.holdUntilMs > round.nowMs) continue
-      for (const [limitId, count] of member.slots) {
-        this.#inFlight.set(limitId, (this.#inFlight.get(limitId) ?? 0) - count)
-        const index = round.spec.limits.findIndex((limit) => limit.id === limitId)
-        if (index >= 0) round.touched.add(index)
-      }
-      this.#members.delete(id)
+  /** Opens an epoch where there is none, and a new one where the state was lost. */
+  #enterEpoch(round: Round): void {
+    const { processId, knownEpoch, candidateEpoch } = round.exchange
+    if (this.#epoch === '') {
+      const others = [...this.#survivors].some((id) => id !== processId)
+      if (knownEpoch !== '' || others) this.#learning.begin(round.nowMs, knownEpoch === '')
+    } else if (knownEpoch === this.#epoch && this.#isStateLost(round.exchange)) {
+      const roster = this.#members.roster
+      this.#wipe()
+      this.#learning.begin(round.nowMs, false)
+      this.#learning.expect(roster)
+    } else return
+    this.#epoch = candidateEpoch
+    this.#version = 1
+    this.#wakeAll(processId)
+  }
+
+  /** Whether a process of this epoch shows that later state was lost, or that the clock it was kept by can't be trusted. */
+  #isStateLost({ processId, seq, knownVersion, distrust, journal }: Exchange): boolean {
+    const member = this.#members.all.get(processId)
+    const skipped = member !== undefined && !member.dead && seq > member.seq + 1
+    const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && !this.#members.knows(processId)
+    return distrust || knownVersion > this.#version || skipped || forgotten
+  }
+
+  #wipe(): void {
+    this.#ledger.clear()
+    this.#tree.clear()
+    this.#members.clear()
+  }
+
+  #join(round: Round): Member {
+    const { journal, knownEpoch, processId } = round.exchange
+    this.#ledger.control.configure(round.spec.limits)
+    if (journal && knownEpoch !== this.#epoch) {
+      this.#learning.replay(round, processId, journal)
+      round.replayed = true
+    }
+    return this.#members.join(round)
+  }
+
+  #settle(round: Round, member: Member): void {
+    const { nowMs, exchange } = round
+    for (const [index, grantedAtMs] of exchange.cuts) {
+      const limit = limitOf(round, index)
+      const { ceilings, control } = this.#ledger
+      ceilings.cut(limit, control.configured(limit), this.#ledger.inFlight(limit.id), grantedAtMs, nowMs)
+    }
+    for (const [index, count] of exchange.freed) this.#members.moveSlots(member, limitOf(round, index).id, -count)
+    // A journal just replayed holds every correction already.
+    for (const [index, bucket, delta] of round.replayed ? [] : exchange.adjustments) {
+      this.#ledger.adjust(limitOf(round, index), bucket, delta, nowMs)
+    }
+    for (const [index, max, spent, untilMs] of exchange.observed) {
+      const limit = limitOf(round, index)
+      // `remaining` only ever tightens: what the provider counts beyond our own is somebody else's.
+      const foreign = Math.max(0, spent - this.#ledger.used(limit, nowMs))
+      this.#ledger.control.observe(limit.id, max, foreign, untilMs)
+    }
+    for (const [pool, tenant, key, delta] of exchange.service) {
+      this.#tree.correct(exchange.processId, poolOf(round, pool), tenant, key, delta)
+    }
+    let prolonged = false
+    for (const [pool, untilMs] of exchange.coolDowns) {
+      if (untilMs > nowMs && this.#ledger.control.coolDown(poolOf(round, pool), untilMs)) prolonged = true
+    }
+    if (prolonged) this.#wakeAll(exchange.processId)
+  }
+
+  #state(round: Round, member: Member): void {
+    const { processId, flows } = round.exchange
+    const granted = this.#members.collect(round, member)
+    round.restate = member.restate
+    member.restate = false
+    for (const flow of flows) {
+      const draws = flow.draws.map((index) => limitOf(round, index).id)
+      this.#tree.state(processId, poolOf(round, flow.pool), draws, flow, granted.get(flow.key) ?? 0)
     }
   }
 
-  #renew({ nowMs, processId }: Round, exchange: Exchange): Member {
-    let member = this.#members.get(processId)
-    if (!member) {
-      member = newMember()
-      this.#members.set(processId, member)
-    }
-    // A dead one that joins again by the same name keeps the slots that are held for its calls.
-    member.dead = false
-    member.expiresMs = nowMs + exchange.leaseMs
-    member.holdUntilMs = exchange.holdUntilMs
-    member.seq = exchange.seq
-    return member
-  }
-
-  #moveSlot(round: Round, member: Member, index: number, by: 1 | -1): void {
-    const { id } = this.#spec(round, index)
-    const held = (member.slots.get(id) ?? 0) + by
-    if (held === 0) member.slots.delete(id)
-    else member.slots.set(id, held)
-    this.#inFlight.set(id, (this.#inFlight.get(id) ?? 0) + by)
-  }
-
-  #settle(round: Round, member: Member, settlement: Settlement): void {
-    if (!member.open.delete(settlement.grant)) return
-    for (const index of settlement.cuts) {
-      const limit = this.#spec(round, index)
-      const inFlight = this.#inFlight.get(limit.id) ?? 0
-      const configured = this.#control.configured(limit)
-      this.#ceilings.cut(limit.id, configured, inFlight, settlement.grantedAtMs, round.nowMs)
-    }
-    for (const index of settlement.slots) this.#moveSlot(round, member, index, -1)
-    for (const [index, bucket, delta] of settlement.adjustments) {
-      const log = this.#log(this.#spec(round, index))
-      if (delta < 0) log.refund(bucket, -delta)
-      else if (delta > 0) log.add(round.nowMs, delta)
-    }
-    const pool = round.spec.pools[settlement.pool]
-    if (pool !== undefined && settlement.coolDownMs > 0) this.#control.coolDown(pool, settlement.coolDownMs)
-  }
-
-  #grow(round: Round, waiters: readonly Waiter[]): void {
-    for (const waiter of waiters) for (const [index] of waiter.charges) this.#spec(round, index)
-    for (const index of round.touched) {
-      const limit = round.spec.limits[index]!
-      const inFlight = this.#inFlight.get(limit.id) ?? 0
-      this.#ceilings.grow(limit.id, this.#control.configured(limit), inFlight, round.nowMs)
+  #grow(round: Round): void {
+    for (const limit of round.spec.limits) {
+      const { ceilings, control } = this.#ledger
+      if (ceilings.value(limit.id) === undefined) continue
+      ceilings.grow(limit, control.configured(limit), this.#ledger.used(limit, round.nowMs), round.nowMs)
     }
   }
 
-  #serve(round: Round, member: Member, waiters: readonly Waiter[]): void {
-    const blockedFlows = new Set<number>()
-    for (const waiter of waiters) {
-      if (blockedFlows.has(waiter.flow)) continue
-      const refusal = this.#refusal(round, waiter)
-      if (refusal) round.refused.push(refusal)
-      else if (this.#gateUntil(round, waiter) > round.nowMs || !this.#grant(round, member, waiter)) {
-        blockedFlows.add(waiter.flow)
-      }
+  #grant(round: Round, { processId, key, atMs, tokens, draws }: Grant): void {
+    const member = this.#members.all.get(processId)
+    if (!member) return
+    for (const id of draws) {
+      const index = round.limitIndex.get(id) ?? -1
+      if (limitOf(round, index).windowMs === 0) this.#members.moveSlots(member, id, 1)
     }
+    if (processId === round.exchange.processId) giveGrant(round, key, atMs, tokens)
+    else if (this.#members.post(member, { key, atMs, tokens, draws }, round.nowMs)) this.#listeners.get(processId)?.()
   }
 
-  /** A cost above the limit as configured now can never be granted. */
-  #refusal(round: Round, waiter: Waiter): RefusedReply | undefined {
-    for (const [index, cost] of waiter.charges) {
-      const max = this.#control.configured(this.#spec(round, index))
-      if (cost > max) return { grant: waiter.grant, limit: index, max }
-    }
-    return undefined
-  }
-
-  #gateUntil(round: Round, waiter: Waiter): number {
-    const pool = round.spec.pools[waiter.pool] ?? ''
-    const untilMs = Math.max(this.#learnUntilMs, this.#control.pausedUntil(pool))
-    if (untilMs > round.nowMs && untilMs !== Number.POSITIVE_INFINITY) this.#retryAt(round, untilMs)
-    return untilMs
-  }
-
-  /** Takes every dimension or none. A refused waiter becomes the head at the limit that keeps it back longest. */
-  #grant(round: Round, member: Member, waiter: Waiter): boolean {
-    let bindingIndex = -1
-    let bindingAtMs = 0
-    for (const [index, cost] of waiter.charges) {
-      const limit = this.#spec(round, index)
-      const need =
-        cost +
-        (round.reserved.get(index) ?? 0) +
-        this.#heads.olderCost(limit.id, round.processId, waiter.sinceMs, round.nowMs)
-      const missing = need - (this.#effective(limit) - this.#used(limit, round.nowMs))
-      if (missing <= 0) continue
-      const atMs = this.#freeAt(round, limit, missing)
-      if (bindingIndex < 0 || atMs > bindingAtMs) {
-        bindingIndex = index
-        bindingAtMs = atMs
-      }
-    }
-    if (bindingIndex >= 0) {
-      this.#becomeHead(round, waiter, bindingIndex, bindingAtMs)
-      return false
-    }
-    const buckets = waiter.charges.map(([index, cost]) => {
-      const limit = this.#spec(round, index)
-      if (limit.windowMs > 0) return this.#log(limit).add(round.nowMs, cost)
-      this.#moveSlot(round, member, index, 1)
-      return 0
-    })
-    member.open.add(waiter.grant)
-    round.grants.push({ grant: waiter.grant, buckets })
-    return true
-  }
-
-  #freeAt({ nowMs }: Round, limit: LimitSpec, missing: number): number {
-    if (limit.windowMs === 0) return Number.POSITIVE_INFINITY
-    return this.#log(limit).freeAt(nowMs, missing, limit.holdMs) ?? nowMs + CLAIM_MS
-  }
-
-  #becomeHead(round: Round, waiter: Waiter, index: number, atMs: number): void {
-    const limit = this.#spec(round, index)
-    const cost = waiter.charges.find(([charged]) => charged === index)?.[1] ?? 0
-    round.reserved.set(index, (round.reserved.get(index) ?? 0) + cost)
-    const fitAtMs = atMs === Number.POSITIVE_INFINITY ? 0 : atMs
-    this.#heads.add(limit.id, round.processId, { sinceMs: waiter.sinceMs, cost, fitAtMs })
-    if (fitAtMs > 0) this.#retryAt(round, fitAtMs)
-  }
-
-  /** Wakes the heads of other processes that fit now and don't know it yet, oldest first. */
-  #notify(round: Round): void {
-    for (const index of round.touched) {
-      const limit = round.spec.limits[index]!
-      const free = this.#effective(limit) - this.#used(limit, round.nowMs)
-      this.#heads.wake(limit.id, round.processId, free, round.nowMs, (id) => this.#listeners.get(id)?.())
-    }
-  }
-
-  #retryAt(round: Round, atMs: number): void {
-    if (round.retryAtMs === 0 || atMs < round.retryAtMs) round.retryAtMs = atMs
-  }
-
-  #spec(round: Round, index: number): LimitSpec {
-    const limit = round.spec.limits[index]
-    if (!limit) throw new RangeError(`limit index must be below ${round.spec.limits.length}, got ${index}`)
-    round.touched.add(index)
-    return limit
-  }
-
-  #log(limit: LimitSpec): SlidingLog {
-    let log = this.#logs.get(limit.id)
-    if (!log) {
-      log = new SlidingLog(limit.windowMs)
-      this.#logs.set(limit.id, log)
-    }
-    return log
-  }
-
-  #used(limit: LimitSpec, nowMs: number): number {
-    if (limit.windowMs === 0) return this.#inFlight.get(limit.id) ?? 0
-    const log = this.#log(limit)
-    log.expire(nowMs, limit.holdMs)
-    return log.sum
-  }
-
-  #effective(limit: LimitSpec): number {
-    return this.#ceilings.effective(limit.id, this.#control.configured(limit))
+  #wakeAll(except: string): void {
+    for (const [id, wake] of this.#listeners) if (id !== except) wake()
   }
 
   #reply(round: Round, fenced: boolean): ExchangeReply {
+    const { nowMs, spec } = round
+    const { control, ceilings } = this.#ledger
+    const coolDowns: [number, number, number][] = []
+    const paused: number[] = []
+    spec.pools.forEach((pool, index) => {
+      const coolDown = control.coolDownOf(pool)
+      if (coolDown && coolDown.untilMs > nowMs) coolDowns.push([index, coolDown.untilMs, coolDown.generation])
+      if (control.isPaused(pool)) paused.push(index)
+    })
+    const learned: [number, number][] = []
+    const overrides: [number, number][] = []
+    const used: [number, number][] = []
+    spec.limits.forEach((limit, index) => {
+      const ceiling = ceilings.value(limit.id)
+      if (ceiling !== undefined) learned.push([index, ceiling])
+      const configured = control.configured(limit)
+      if (configured !== limit.limit) overrides.push([index, configured])
+      if (limit.windowMs >= LONG_WINDOW_MS) used.push([index, this.#ledger.used(limit, nowMs)])
+    })
     return {
-      nowMs: round.nowMs,
+      nowMs,
       epoch: this.#epoch,
+      version: this.#version,
       fenced,
-      learnUntilMs: this.#learnUntilMs > round.nowMs ? this.#learnUntilMs : 0,
-      grants: round.grants,
+      learnUntilMs: this.#learning.untilMs,
+      grants: [...round.grants].map(([key, dated]) => [key, ...dated] as const),
       refused: round.refused,
       retryAtMs: round.retryAtMs,
+      restate: round.restate,
+      handoffs: round.handoffs,
+      queues: round.queues,
+      coolDowns,
+      paused,
+      ceilings: learned,
+      overrides,
+      used,
+      share: round.share,
     }
   }
 }

@@ -1,14 +1,12 @@
 import type { DimensionLimits, PoolConfig, ResolvedConfig } from '../config.js'
 import { SLACK_MS } from '../durations.js'
-import type { Charge, GroupSpec, LimitSpec } from './store.js'
+import type { Dimension, GroupSpec, LimitSpec } from './store.js'
 
 /**
  * Slots of a pool that is to learn its ceiling but has no concurrency limit of its own. It has to have a slot count to
  * learn a ceiling from; the first refusal halves what is in flight by then, so the number only has to be large.
  */
 const IMPLICIT_CONCURRENCY = 4096
-
-export type Dimension = 'requests' | 'tokens' | 'concurrency'
 
 /** What a request takes, besides being one request and one slot. */
 export interface Cost {
@@ -26,12 +24,12 @@ export interface PoolPlan {
   readonly name: string
   /** Index into the group's pools. */
   readonly index: number
-  /** What each of the group's limits counts. */
-  readonly dims: readonly Dimension[]
   /** Index of the pool's own concurrency limit. */
   readonly ownConcurrency: number | undefined
-  /** What a request of this tenant takes of the group's limits: the pool's, those of its sets, the tenant's. */
-  charge(cost: Cost, tenant: string): Charge[]
+  /** The pool's own limits of a dimension. */
+  readonly own: Readonly<Record<Dimension, readonly number[]>>
+  /** Indexes of the limits that a tenant's request draws on: the pool's, those of its sets, the tenant's. */
+  draws(tenant: string): readonly number[]
   tooLarge(cost: Cost, tenant: string): TooLarge | undefined
 }
 
@@ -77,21 +75,19 @@ function groupsOf(pools: readonly PoolConfig[], tenanted: boolean): PoolConfig[]
 
 function planGroup(config: ResolvedConfig, group: string, pools: readonly PoolConfig[], sets: readonly string[]) {
   const limits: LimitSpec[] = []
-  const dims: Dimension[] = []
   /** Notes the limits of one owner and returns their indices. */
   const note = (owner: string, its: DimensionLimits, drawnOnBy: readonly PoolConfig[], adaptive = false): number[] => {
     const holdMs = SLACK_MS + Math.max(...drawnOnBy.map(({ guardMs }) => guardMs))
     const start = limits.length
     for (const dimension of ['requests', 'tokens'] as const) {
       for (const { limit, windowMs } of its[dimension]) {
-        dims.push(dimension)
-        limits.push({ id: `${owner}:${dimension}:${windowMs}`, limit, windowMs, holdMs, adaptive: false })
+        limits.push({ id: `${owner}:${dimension}:${windowMs}`, dimension, limit, windowMs, holdMs, adaptive })
       }
     }
     const concurrency = its.concurrency ?? (adaptive ? IMPLICIT_CONCURRENCY : undefined)
     if (concurrency !== undefined) {
-      dims.push('concurrency')
-      limits.push({ id: `${owner}:concurrency`, limit: concurrency, windowMs: 0, holdMs, adaptive })
+      const id = `${owner}:concurrency`
+      limits.push({ id, dimension: 'concurrency', limit: concurrency, windowMs: 0, holdMs, adaptive })
     }
     return limits.slice(start).map((_, offset) => start + offset)
   }
@@ -105,12 +101,9 @@ function planGroup(config: ResolvedConfig, group: string, pools: readonly PoolCo
   for (const [tenant, its] of config.tenants) {
     if (its.limits) ofTenant.set(tenant, note(`tenant:${tenant}`, its.limits, pools))
   }
-  const plans = pools.map((pool, index) => {
-    const own = ofPool[index]!
-    const shared = pool.limits.also.flatMap((set) => ofSet.get(set)!)
-    return planPool(pool.name, index, own, [...own, ...shared], ofTenant, limits, dims)
-  })
-  const spec = { namespace: config.namespace, group, pools: pools.map(({ name }) => name), limits }
+  const draws = pools.map((pool, index) => [...ofPool[index]!, ...pool.limits.also.flatMap((set) => ofSet.get(set)!)])
+  const plans = pools.map((pool, index) => planPool(pool.name, index, ofPool[index]!, draws[index]!, ofTenant, limits))
+  const spec: GroupSpec = { namespace: config.namespace, group, pools: pools.map(({ name }) => name), limits, draws }
   return { spec, pools: plans }
 }
 
@@ -121,31 +114,44 @@ function planPool(
   everyones: readonly number[],
   ofTenant: ReadonlyMap<string, readonly number[]>,
   limits: readonly LimitSpec[],
-  dims: readonly Dimension[],
 ): PoolPlan {
-  // Worked out once, because `charge` runs for every request.
+  // Worked out once, because every request asks.
   const byTenant = new Map([...ofTenant].map(([tenant, its]) => [tenant, [...everyones, ...its]] as const))
-  const drawsOn = (tenant: string) => byTenant.get(tenant) ?? everyones
-  const costOf = (limit: number, cost: Cost) => (dims[limit] === 'tokens' ? cost.tokens : 1)
+  const draws = (tenant: string) => byTenant.get(tenant) ?? everyones
+  const ownOf = (dimension: Dimension) => own.filter((limit) => limits[limit]!.dimension === dimension)
+  const concurrency = ownOf('concurrency')
   return {
     name,
     index,
-    dims,
-    ownConcurrency: own.find((limit) => dims[limit] === 'concurrency'),
-    charge: (cost, tenant) => drawsOn(tenant).map((limit): Charge => [limit, costOf(limit, cost)]),
+    ownConcurrency: concurrency[0],
+    own: { requests: ownOf('requests'), tokens: ownOf('tokens'), concurrency },
+    draws,
     tooLarge(cost, tenant) {
-      for (const limit of drawsOn(tenant)) {
-        const { id, limit: max } = limits[limit]!
-        if (costOf(limit, cost) > max) return { id, max, cost: costOf(limit, cost) }
+      for (const limit of draws(tenant)) {
+        const { id, limit: max, dimension } = limits[limit]!
+        const taken = dimension === 'tokens' ? cost.tokens : 1
+        if (taken > max) return { id, max, cost: taken }
       }
       return undefined
     },
   }
 }
 
-/** What a request pays in fair queueing: its largest cost in proportion to its limit; above 0. */
-export function shareOf(limits: readonly LimitSpec[], charges: readonly Charge[]): number {
-  let share = Number.MIN_VALUE
-  for (const [index, cost] of charges) share = Math.max(share, cost / (limits[index]?.limit ?? 1))
-  return share
+/**
+ * Service that a request of a pool takes, as µs of the whole capacity of the limit it takes most of: at least `base`, and
+ * `perToken` ns for each LLM token. A slot is taken for `slotMs`, an estimate to be corrected once the call is over.
+ */
+export function serviceRates(
+  limits: readonly LimitSpec[],
+  draws: readonly number[],
+  slotMs: number,
+): { readonly base: number; readonly perToken: number } {
+  let base = 1
+  let perToken = 0
+  for (const index of draws) {
+    const { dimension, limit, windowMs } = limits[index]!
+    if (dimension === 'tokens') perToken = Math.max(perToken, Math.ceil((windowMs * 1e6) / limit))
+    else base = Math.max(base, Math.ceil(((dimension === 'requests' ? windowMs : slotMs) * 1000) / limit))
+  }
+  return { base, perToken }
 }

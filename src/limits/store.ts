@@ -1,101 +1,142 @@
 /**
  * The contract between a dispatcher and the store that holds a group's truth. One call, `exchange`, carries everything:
- * settlements in, grants out, one round trip. Both stores answer the same question the same way (one contract suite).
+ * statements and settlements in, dated grants out, one round trip. Both stores answer the same question the same way
+ * (one contract suite).
  *
- * Times are the store's own, in whole ms, non-decreasing. Costs are whole numbers ≥ 0.
+ * Times are the store's own, in whole ms, non-decreasing. Costs are whole numbers ≥ 0. Service is counted in µs of a
+ * pool's full capacity: a request that takes a 50th of a limit of a minute costs 1.2 s of it.
  */
+
+export type Dimension = 'requests' | 'tokens' | 'concurrency'
 
 /** One dimension of a limit. `windowMs` is 0 for concurrency. */
 export interface LimitSpec {
   /** Unique in the group and equal in every process, e.g. `pool:glm-4-plus:requests:60000`. */
   readonly id: string
+  readonly dimension: Dimension
   readonly limit: number
   readonly windowMs: number
   /** Slack plus guard, in ms: how long after its window a bucket still counts. */
   readonly holdMs: number
-  /** Concurrency only: cut the ceiling when the provider says that too many are in flight. */
+  /** Cut the ceiling when the provider says that this limit is lower. */
   readonly adaptive: boolean
 }
 
-/** What a request takes of one dimension: index into the group's limits, and amount (1 for concurrency). */
-export type Charge = readonly [limit: number, cost: number]
-
-export interface Waiter {
-  /** The process's own number for the grant it asks for; never used twice by one process id. */
-  readonly grant: number
+/**
+ * All that one flow of a process waits for: a whole statement each time, in place of the one before.
+ * A request takes 1 of every request and concurrency limit in `draws` and its LLM tokens of every token limit.
+ */
+export interface FlowStatement {
+  /** Unique in the process. */
+  readonly key: string
   readonly pool: number
-  /** First come, first served holds inside a flow: when its first waiter is refused, so are the others. */
-  readonly flow: number
+  readonly tenant: string
+  readonly tenantWeight: number
+  readonly classWeight: number
+  /** Indexes of the limits that its requests draw on. */
+  readonly draws: readonly number[]
+  /** Service of the smallest request, µs. */
+  readonly base: number
+  /** Service per LLM token, ns. */
+  readonly perToken: number
+  /** Waiters without a grant; 0 withdraws the flow. */
+  readonly count: number
+  /** Service that all of them wait for, µs. */
+  readonly load: number
+  /** Store time at which the first of them began to wait. */
   readonly sinceMs: number
-  readonly charges: readonly Charge[]
+  /** LLM tokens of the first ≤ 64 of them, in order. */
+  readonly costs: readonly number[]
 }
 
 /** A correction to a rate charge: negative goes back to its bucket, positive is debt at once. */
 export type Adjustment = readonly [limit: number, bucket: number, delta: number]
 
-/** The end of a grant. The store applies it once; repeats have no effect. */
-export interface Settlement {
-  readonly grant: number
-  readonly adjustments: readonly Adjustment[]
-  /** Limits of which one slot goes back. */
-  readonly slots: readonly number[]
-  /** Concurrency limits the provider refused this call for; at most one cut per round of refusals. */
-  readonly cuts: readonly number[]
-  /** When the refused grant was given: refusals of grants older than the last cut cut nothing. */
-  readonly grantedAtMs: number
-  /** Pauses `pool` for the fleet; a pause may be prolonged, never shortened. 0: none. */
-  readonly coolDownMs: number
-  readonly pool: number
-}
-
-/** A call still running under a former process id: its slots are taken again, over the limit if need be. */
-export interface Adoption {
-  readonly grant: number
-  readonly slots: readonly number[]
+/**
+ * What a process knows of the fleet's spending, for a store that lost it: its own charges in full, and copies of what
+ * the store last said.
+ */
+export interface Journal {
+  readonly charges: readonly Adjustment[]
+  /** Names (process ids without incarnation) of all that may have spent in the last window. */
+  readonly roster: readonly string[]
+  /** Fleet sums of the long windows, as of `asOfMs`. */
+  readonly used: readonly (readonly [limit: number, used: number])[]
+  readonly asOfMs: number
+  readonly ceilings: readonly (readonly [limit: number, value: number])[]
+  readonly coolDowns: readonly (readonly [pool: number, untilMs: number])[]
+  readonly paused: readonly number[]
+  readonly overrides: readonly (readonly [limit: number, value: number])[]
 }
 
 export interface Exchange {
+  /** `<name>.<incarnation>`: a new incarnation takes the place of all former ones of its name. */
   readonly processId: string
-  /** 1 joins; each further batch adds one. A repeated number is answered from memory, without effect. */
+  /** 1 joins; each further batch adds one. A repeated number, and 0, is answered from memory, without effect. */
   readonly seq: number
   readonly leaseMs: number
   /** Slots of a dead process return no earlier than this (store time); 0 for its lease's end. */
   readonly holdUntilMs: number
+  /** How long after its lease this process may go on sending from its floor; 0 for not at all. */
+  readonly isolatedMs: number
   /** The epoch this process knew, or '' if none. */
   readonly knownEpoch: string
-  /** The epoch to open if the store is empty. */
+  /** The highest version it saw in that epoch. */
+  readonly knownVersion: number
+  /** The epoch to open if the store is empty or lost its state; never used before. */
   readonly candidateEpoch: string
   /** The process saw the store's clock run ahead of its own: nothing counted since can be trusted. */
   readonly distrust: boolean
-  readonly adoptions: readonly Adoption[]
-  readonly settlements: readonly Settlement[]
-  readonly waiters: readonly Waiter[]
+  /** With `seq` 1: slots of calls still running, taken again over the limit if need be. */
+  readonly held: readonly (readonly [limit: number, count: number])[]
+  /** With `seq` 1 of a process that knows an epoch. */
+  readonly journal: Journal | null
+  readonly adjustments: readonly Adjustment[]
+  readonly freed: readonly (readonly [limit: number, count: number])[]
+  /** Limits that the provider refused a call for, and when that call's grant was dated. */
+  readonly cuts: readonly (readonly [limit: number, grantedAtMs: number])[]
+  /** Pauses a pool for the fleet; a pause may be prolonged, never shortened. */
+  readonly coolDowns: readonly (readonly [pool: number, untilMs: number])[]
+  /** What the provider's headers said: a lower limit (0: none), and what it counts as spent until `untilMs`. */
+  readonly observed: readonly (readonly [limit: number, max: number, spent: number, untilMs: number])[]
+  /** Corrections of service charged to this process's flows, µs. */
+  readonly service: readonly (readonly [pool: number, tenant: string, flow: string, delta: number])[]
+  readonly flows: readonly FlowStatement[]
+  /** The process goes, holding nothing. */
+  readonly leave: boolean
 }
 
-export interface GrantReply {
-  readonly grant: number
-  /** The bucket each charge went to, in the order of the waiter's charges; 0 for concurrency. */
-  readonly buckets: readonly number[]
-}
-
-/** A waiter that can never be granted: its cost exceeds the limit as it now stands. */
-export interface RefusedReply {
-  readonly grant: number
-  readonly limit: number
-  readonly max: number
-}
+/** Grants of one flow, in order: `[key, notBefore, tokens, notBefore, tokens, …]`. */
+export type GrantReply = readonly [flow: string, ...dated: number[]]
 
 export interface ExchangeReply {
   readonly nowMs: number
   readonly epoch: string
+  /** Rises with every exchange. */
+  readonly version: number
   /** The store no longer knows this process id: join again under a new one. */
   readonly fenced: boolean
-  /** Nothing is granted before this instant; 0 when the store is sure of its sums. */
+  /** Nothing is granted before this instant at the latest; 0 when the store is sure of its sums. */
   readonly learnUntilMs: number
   readonly grants: readonly GrantReply[]
-  readonly refused: readonly RefusedReply[]
-  /** When to ask again for the waiters that are left; 0 when none is, or when only a wake-up can help. */
+  /** Flows whose first waiter costs more than the limit allows as it now stands. */
+  readonly refused: readonly (readonly [flow: string, limit: number, max: number])[]
+  /** When to ask again for the waiters that are left; 0 when only a wake-up can help. */
   readonly retryAtMs: number
+  /** The store dropped this process's flows: state them all again. */
+  readonly restate: boolean
+  /** How many freed slots a flow may take over without asking, in the order in which it should. */
+  readonly handoffs: readonly (readonly [flow: string, count: number])[]
+  /** Pools in which anybody waits: when the first is due (0: not known), the service waited for, µs, in how many flows. */
+  readonly queues: readonly (readonly [pool: number, frontAtMs: number, loadUs: number, flows: number])[]
+  readonly coolDowns: readonly (readonly [pool: number, untilMs: number, generation: number])[]
+  readonly paused: readonly number[]
+  readonly ceilings: readonly (readonly [limit: number, value: number])[]
+  readonly overrides: readonly (readonly [limit: number, value: number])[]
+  /** Fleet sums of windows of `LONG_WINDOW_MS` or more. */
+  readonly used: readonly (readonly [limit: number, used: number])[]
+  /** The roster and this process's floor of each limit; null while as last told. */
+  readonly share: { readonly roster: readonly string[]; readonly floors: readonly number[] } | null
 }
 
 export interface LimitUsage {
@@ -125,10 +166,12 @@ export interface GroupSpec {
   readonly group: string
   readonly pools: readonly string[]
   readonly limits: readonly LimitSpec[]
+  /** For each pool the limits that all its requests draw on. */
+  readonly draws: readonly (readonly number[])[]
 }
 
 export interface StoreEvents {
-  /** Capacity was freed for this process id: ask again. */
+  /** There is mail for this process id, or news for all: ask. */
   wake: () => void
   /** The connection came (back). */
   up: () => void
@@ -146,8 +189,32 @@ export interface GroupStore {
   close(): Promise<void>
 }
 
-/** How long a head that could be granted keeps later arrivals of other processes back before it is passed over. */
+/** Costs a statement may name. */
+export const MAX_COSTS = 64
+/** Grants one exchange may give, over all processes. */
+export const MAX_GRANTS = 512
+/** How far ahead a grant may be dated, and the share of a window that is never exceeded by it. */
+export const HORIZON_MS = 1_000
+export const HORIZON_SHARE = 4
+/** Mail not fetched by then is taken back, and its process's flows with it. */
 export const CLAIM_MS = 250
+/** How much later than the entitled process the others ask when a date comes near. */
+export const BACKUP_MS = 100
+/** Heads that may be refused in one pool before an exchange looks no further. */
+export const MAX_REFUSED_HEADS = 16
+/** A flow or tenant that was kept back may be behind by this much service, µs, and its next request: no more credit. */
+export const MAX_LAG_US = 5_000_000
+/** A waiter's class weighs up to that of the highest once it waited: it doubles after each of these. */
+export const AGEING_MS = 30_000
+export const MAX_CLASS_WEIGHT = 4
+/** After a cool-down a pool's grants are spaced for so long. */
+export const RE_ENTRY_MS = 2_000
+export const RE_ENTRY_SPACING_MS = 20
 /** Spacing of probes of an adaptive ceiling, and the longest it grows to after failed probes. */
 export const PROBE_MS = 10_000
 export const MAX_PROBE_MS = 160_000
+/** How long a store that lost its state waits for those it may not know of, and for those it knows of. */
+export const HEARSAY_MS = 1_000
+export const LEARN_MS = 10_000
+/** Sums of windows this long are copied to every process. */
+export const LONG_WINDOW_MS = 600_000

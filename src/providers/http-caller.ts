@@ -1,7 +1,7 @@
 import { type Dispatcher, Pool } from 'undici'
 import { type Clock, realClock } from '../clock.js'
 import { Attempt, type StopReason, TrackedClient } from './http-attempt.js'
-import { failureOf, type ProviderFailure, type ProviderResponse } from './provider.js'
+import { failureOf, type ProviderFailure, type ProviderResponse, type ResponseHead } from './provider.js'
 import { parseBody } from './wire.js'
 
 const CONNECT_TIMEOUT_MS = 10_000
@@ -36,6 +36,16 @@ export interface HttpCall {
   readonly signal: AbortSignal
   /** Asked once, immediately before the request is written to a socket that is open already. */
   readonly maySend: () => boolean
+  /** Takes the answer bit by bit where it is an event stream of a 2xx; then the response has no body. */
+  readonly sink?: StreamSink
+}
+
+/** Where a streamed answer goes. Upstream is read on when `write` is through: what it waits for holds the provider up. */
+export interface StreamSink {
+  /** Called before the first `write`, once. */
+  open(head: ResponseHead): void
+  /** What it throws ends the call, and its socket. */
+  write(text: string): Promise<void>
 }
 
 export type CallResult =
@@ -150,7 +160,10 @@ export class HttpCaller {
         headersTimeout: undiciTimeoutMs,
         bodyTimeout: undiciTimeoutMs,
       } satisfies Dispatcher.RequestOptions)
-    return { status: answer.statusCode, headers: answer.headers, body: parseBody(await answer.body.text()) }
+    const head = { status: answer.statusCode, headers: answer.headers }
+    if (!input.sink || !isEventStream(head)) return { ...head, body: parseBody(await answer.body.text()) }
+    await pump(answer.body, input.sink, head, attempt.released)
+    return { ...head, body: undefined }
   }
 
   /** Our own map, not undici's Agent: that closes an origin's pool whenever its last connection goes, also in mid-burst. */
@@ -173,6 +186,23 @@ export class HttpCaller {
     if (code === 'UND_ERR_INVALID_ARG') return failureOf('BAD', `the request to ${host} has an invalid header or path`)
     return failureOf('NET', `the connection to ${host} failed (${code || 'no code'})`, { cause: error })
   }
+}
+
+/** Waits for the sink no longer once the socket is free: then nothing is held up by it, and what is left is little. */
+async function pump(
+  body: AsyncIterable<Uint8Array>,
+  sink: StreamSink,
+  head: ResponseHead,
+  released: Promise<void>,
+): Promise<void> {
+  const decoder = new TextDecoder()
+  sink.open(head)
+  for await (const bytes of body) await Promise.race([sink.write(decoder.decode(bytes, { stream: true })), released])
+  await Promise.race([sink.write(`${decoder.decode()}\n\n`), released])
+}
+
+function isEventStream({ status, headers }: ResponseHead): boolean {
+  return status >= 200 && status < 300 && /^text\/event-stream\b/i.test(String(headers['content-type'] ?? ''))
 }
 
 function stoppedFailure(reason: StopReason, host: string, timeoutMs: number): ProviderFailure {

@@ -39,10 +39,13 @@ export interface ProviderFailure extends Failure {
   readonly cause?: unknown
 }
 
-export interface ProviderResponse {
+export interface ResponseHead {
   readonly status: number
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+export interface ProviderResponse extends ResponseHead {
   /** Parsed JSON, or the text where it is none. */
   readonly body: unknown
 }

@@ -1,19 +1,21 @@
+import type { Dimension } from '../limits/store.js'
 import type { FailureClass, ProviderFailure } from '../providers/provider.js'
 
 /** What one failed attempt means for the whole fleet. */
 export interface Consequences {
-  /** Whether fewer calls may be in flight. */
-  readonly cut: boolean
+  /** The dimension of which the provider allows less than was thought. */
+  readonly cut: Dimension | undefined
   /** How long the pool pauses, in ms; 0 for not at all. */
   readonly coolDownMs: number
 }
 
-const NONE: Consequences = { cut: false, coolDownMs: 0 }
+const NONE: Consequences = { cut: undefined, coolDownMs: 0 }
 /** A rate or overload 429 without a hint. */
 const DEFAULT_COOL_DOWN_MS = 1_000
 /** Nobody can mend an empty account within seconds; one probe each time the pause ends finds out when it was. */
 const ACCOUNT_PAUSE_MS = 300_000
-const MAX_COOL_DOWN_MS = 7 * 86_400_000
+/** Quotas are by the month at the longest. */
+const MAX_COOL_DOWN_MS = 40 * 86_400_000
 
 const COOL_DOWN_MS: Partial<Record<FailureClass, number>> = {
   RLR: DEFAULT_COOL_DOWN_MS,
@@ -23,11 +25,16 @@ const COOL_DOWN_MS: Partial<Record<FailureClass, number>> = {
   BAL: ACCOUNT_PAUSE_MS,
   RESTRICTED: ACCOUNT_PAUSE_MS,
 }
+/** A retry hint that came with these was not meant for them. */
+const NEVER_SHORTER: ReadonlySet<FailureClass> = new Set(['BAL', 'RESTRICTED'])
+const CUTS: Partial<Record<FailureClass, Dimension>> = { RLR: 'requests', RLT: 'tokens' }
 
-/** A refusal for too many in flight only cuts the ceiling; one for the rate, load, quota or balance pauses the pool. */
+/** A refusal for too many in flight only cuts the ceiling; one for the rate, load, quota or balance pauses the pool too. */
 export function consequencesOf(failure: ProviderFailure): Consequences {
-  if (failure.class === 'CONC') return { cut: true, coolDownMs: 0 }
+  if (failure.class === 'CONC') return { cut: 'concurrency', coolDownMs: 0 }
   const defaultMs = COOL_DOWN_MS[failure.class]
   if (defaultMs === undefined) return NONE
-  return { cut: false, coolDownMs: Math.min(MAX_COOL_DOWN_MS, failure.retryAfterMs ?? defaultMs) }
+  const leastMs = NEVER_SHORTER.has(failure.class) ? defaultMs : 0
+  const coolDownMs = Math.min(MAX_COOL_DOWN_MS, Math.max(leastMs, failure.retryAfterMs ?? defaultMs))
+  return { cut: CUTS[failure.class], coolDownMs }
 }

@@ -2,13 +2,14 @@ import type { RequestEvent, RequestOutput } from '../../machines/request-machine
 import type { RequestState } from '../../machines/vocabulary.js'
 import type { TimerHandle } from '../clock.js'
 import type { PoolConfig } from '../config.js'
-import type { Dispatcher } from '../dispatch/dispatcher.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
+import type { Permits } from '../dispatch/shadow.js'
 import { HeadgateError } from '../errors.js'
 import type { AttemptFailedEvent } from '../events.js'
 import type { PoolPlan } from '../limits/plan.js'
-import type { Charge } from '../limits/store.js'
+import type { LimitSpec } from '../limits/store.js'
 import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
+import type { EventStream } from './event-stream.js'
 import type { GateRequest, Outcome } from './request.js'
 import type { Work } from './work.js'
 
@@ -16,7 +17,9 @@ import type { Work } from './work.js'
 export interface PoolRuntime {
   readonly config: PoolConfig
   readonly plan: PoolPlan
-  readonly dispatcher: Dispatcher
+  /** Of its group. */
+  readonly limits: readonly LimitSpec[]
+  readonly permits: Permits
 }
 
 export interface RequestSpec {
@@ -24,11 +27,13 @@ export interface RequestSpec {
   readonly pool: PoolRuntime
   readonly tenant: string
   readonly flowKey: string
-  readonly weight: number
-  readonly charges: readonly Charge[]
-  readonly share: number
+  readonly tenantWeight: number
+  readonly classWeight: number
+  readonly draws: readonly number[]
   readonly estimatedTokens: number
   readonly work: Work
+  /** Where the answer goes bit by bit, if it is to. */
+  readonly stream: EventStream | undefined
   readonly model: string
   /** Local time at which the wait at the gate began. */
   readonly arrivedMs: number

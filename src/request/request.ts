@@ -3,6 +3,7 @@ import type { DegradeReason, requestMachine } from '../../machines/request-machi
 import type { DegradedVia, OutcomeStatus, RequestState } from '../../machines/vocabulary.js'
 import type { HeadgateError } from '../errors.js'
 import type { Usage } from '../providers/provider.js'
+import type { EventStream } from './event-stream.js'
 
 /** How a request ended. Times add up to its whole life, the wait at the gate included in `queuedMs`. */
 export interface Outcome<T = unknown> {
@@ -26,6 +27,19 @@ export interface Outcome<T = unknown> {
   readonly backedOffMs: number
 }
 
+/** A chunk of a streamed chat completion as far as every provider agrees on it; further fields are passed through. */
+export interface ChatCompletionChunk {
+  readonly model: string
+  readonly choices: readonly {
+    readonly index: number
+    readonly delta: { readonly role?: string; readonly content?: string | null }
+    readonly finish_reason: string | null
+  }[]
+}
+
+/** A streamed answer with comments, heartbeats and event names, and what is known when it begins. */
+export type AnswerStream = Pick<EventStream, 'started' | 'events'>
+
 /** A request that holds, or held, a place in its pool's queue. */
 export interface GateRequest<T = unknown> {
   readonly id: string
@@ -34,6 +48,13 @@ export interface GateRequest<T = unknown> {
   readonly actor: ActorRefFrom<typeof requestMachine>
   /** Never rejects. */
   readonly outcome: Promise<Outcome<T>>
+  /**
+   * The chunks of an answer spawned with `stream: true`, as the provider sent them. There is one reader, and the provider
+   * is held up while it is slow; leaving the loop cancels the request. Throws the outcome's error where it has no answer.
+   */
+  readonly chunks: AsyncIterable<ChatCompletionChunk>
+  /** The same answer as events, for who passes it on; undefined without `stream: true`. */
+  readonly stream: AnswerStream | undefined
   /** Ends the request at once, wherever it is. */
   cancel(): void
 }

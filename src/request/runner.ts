@@ -4,10 +4,13 @@ import type { RequestState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
-import { degradedCompletion } from './degraded-completion.js'
+import { wireOf } from '../providers/apis.js'
+import type { ResponseHead } from '../providers/provider.js'
+import { degradedAnswer, degradedEvents } from './degraded-answer.js'
 import { attemptFailed, type Entry, internalFailure, newEntry, outcomeOf, type RequestSpec } from './entry.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
+import { runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
 import type { CallEnd } from './work.js'
 
@@ -91,34 +94,11 @@ export class RequestRunner {
       error: (error) => this.#crash(entry, error),
     })
     actor.start()
-    const cancel = () => this.#send(entry, { type: 'CANCEL' })
-    spec.signal?.addEventListener('abort', cancel, { once: true })
     if (spec.deadlineMs !== undefined) {
       const miss = () => this.#send(entry, { type: 'DEADLINE' })
       entry.deadlineTimer = clock.setTimeout(miss, spec.deadlineMs - clock.now())
     }
-    const running: RunningRequest = {
-      request: {
-        id: spec.id,
-        actor,
-        outcome,
-        cancel,
-        get state() {
-          return actor.getSnapshot().value
-        },
-      },
-      admit: () => {
-        const ended = new Promise<void>((done) => {
-          entry.onEnd = done
-        })
-        this.#send(entry, { type: 'ADMITTED' })
-        return ended
-      },
-      onDoneWhileQueued: () => {},
-    }
-    entry.onEnd = () => running.onDoneWhileQueued()
-    void outcome.then(() => spec.signal?.removeEventListener('abort', cancel))
-    return running
+    return runningOf(entry, outcome, (event) => this.#send(entry, event))
   }
 
   /** Resolves when every request is done. */
@@ -175,9 +155,11 @@ export class RequestRunner {
     const tokenRequest: TokenRequest = {
       pool: spec.pool.plan.index,
       flowKey: spec.flowKey,
-      weight: spec.weight,
-      share: spec.share,
-      charges: spec.charges,
+      tenant: spec.tenant,
+      tenantWeight: spec.tenantWeight,
+      classWeight: spec.classWeight,
+      draws: spec.draws,
+      tokens: spec.estimatedTokens,
       sinceMs: this.#options.clock.now(),
       callTimeoutMs: spec.pool.config.callTimeoutMs,
       ...entry.comeBack,
@@ -196,29 +178,28 @@ export class RequestRunner {
       },
     }
     entry.tokenRequest = tokenRequest
-    spec.pool.dispatcher.request(tokenRequest)
+    spec.pool.permits.request(tokenRequest)
   }
 
   #withdrawToken(entry: Entry): void {
-    if (entry.tokenRequest) entry.spec.pool.dispatcher.withdraw(entry.tokenRequest)
+    if (entry.tokenRequest) entry.spec.pool.permits.withdraw(entry.tokenRequest)
     entry.tokenRequest = undefined
   }
 
   async #startCall(entry: Entry): Promise<void> {
     const { grant, spec } = entry
     if (!grant) throw new Error('calling was entered without a grant')
-    const { dispatcher, config } = spec.pool
+    const { permits, config } = spec.pool
     const call = new AbortController()
     entry.call = call
-    const deadlineMs = spec.deadlineMs ?? Number.POSITIVE_INFINITY
     const end = await spec.work
       .call({
         requestId: spec.id,
         attempt: entry.attempt,
-        timeoutMs: Math.max(1, Math.min(config.callTimeoutMs, deadlineMs - this.#options.clock.now())),
         callTimeoutMs: config.callTimeoutMs,
         signal: call.signal,
-        maySend: () => dispatcher.maySend(grant),
+        maySend: () => permits.maySend(grant),
+        begin: (head) => this.#begin(entry, head),
       })
       .catch((error: unknown): CallEnd => ({ type: 'failed', failure: internalFailure(error), sent: 'cut' }))
     this.#settle(spec, grant, end)
@@ -240,8 +221,15 @@ export class RequestRunner {
     } else {
       entry.failure = end.failure
       this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
-      this.#send(entry, { type: 'CALL_FAILED', failure: end.failure })
+      // Who has a part of an answer already can't be given another.
+      const final = entry.spec.stream?.begun ? { retryable: false, mendable: false } : {}
+      this.#send(entry, { type: 'CALL_FAILED', failure: { ...end.failure, ...final } })
     }
+  }
+
+  #begin({ spec, attempt, msIn }: Entry, head: ResponseHead | undefined): void {
+    const { queued, 'waiting-for-token': waited } = msIn
+    spec.stream?.begin({ head, attempts: attempt, queuedMs: queued, waitedMs: waited })
   }
 
   #abortCall(entry: Entry): void {
@@ -252,9 +240,9 @@ export class RequestRunner {
 
   /** Ends the grant: at once after a whole answer, `guardMs` after the socket closed when the call was cut. */
   #settle(spec: RequestSpec, grant: Grant, end: CallEnd): void {
-    const { dispatcher, config } = spec.pool
+    const { permits, config } = spec.pool
     const grantEnd = grantEndOf(spec, end)
-    const settle = () => dispatcher.settle(grant, grantEnd)
+    const settle = () => permits.settle(grant, grantEnd)
     if (end.type !== 'failed' || end.sent !== 'cut') settle()
     else void (end.over ?? Promise.resolve()).then(() => this.#options.clock.setTimeout(settle, config.guardMs))
   }
@@ -272,11 +260,17 @@ export class RequestRunner {
   #degrade(entry: Entry): void {
     const { spec } = entry
     const message = spec.pool.config.degradedMessage
-    if (message === undefined || !spec.work.answersInWords) {
+    if (message === undefined || !spec.work.answersInWords || spec.stream?.begun) {
       this.#send(entry, { type: 'DEGRADE_EXHAUSTED' })
       return
     }
-    entry.value = degradedCompletion(spec.id, spec.model, message, this.#options.clock.wallMs())
+    const wire = wireOf(spec.pool.config.provider)
+    const answer = degradedAnswer(wire, spec.id, spec.model, message, this.#options.clock.wallMs())
+    entry.value = answer
+    if (spec.stream) {
+      this.#begin(entry, undefined)
+      for (const event of degradedEvents(answer)) spec.stream.put(event)
+    }
     this.#send(entry, { type: 'DEGRADE_SERVED', via: 'message' })
   }
 
@@ -287,6 +281,7 @@ export class RequestRunner {
     if (this.#entries.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
     const outcome = outcomeOf(entry, actor.getSnapshot().output)
     entry.onEnd()
+    spec.stream?.end(outcome.status === 'degraded' ? undefined : outcome.error)
     entry.resolve(outcome)
     const { status, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
     this.#options.events.emitSafely('outcome', {
@@ -307,7 +302,7 @@ export class RequestRunner {
     if (!this.#entries.has(entry.spec.id)) return
     entry.failure = internalFailure(error)
     this.#withdrawToken(entry)
-    if (entry.grant && !entry.call) entry.spec.pool.dispatcher.settle(entry.grant, { unsent: true })
+    if (entry.grant && !entry.call) entry.spec.pool.permits.settle(entry.grant, { unsent: true })
     this.#abortCall(entry)
     this.#finish(entry)
   }

@@ -1,25 +1,25 @@
 import type { Clock } from '../clock.js'
-import { HeadgateError } from '../errors.js'
-import { chatUrlOf } from '../providers/chat-url.js'
-import type { HttpCaller } from '../providers/http-caller.js'
+import type { LimitObservation } from '../providers/limit-headers.js'
 import {
   failureOf,
   type Provider,
   type ProviderFailure,
   type ProviderResponse,
+  type ResponseHead,
   type Usage,
 } from '../providers/provider.js'
+import { parseBody } from '../providers/wire.js'
 
 export interface CallContext {
   readonly requestId: string
   readonly attempt: number
-  /** Until the call's timeout or the request's deadline, whichever comes first. */
-  readonly timeoutMs: number
-  /** The call's own timeout: what cannot be cut off holds its slot no longer. */
+  /** The call's own timeout: what cannot be cut off holds its slot no longer. A deadline that comes before it aborts. */
   readonly callTimeoutMs: number
   readonly signal: AbortSignal
   /** Asked immediately before anything is sent. */
   readonly maySend: () => boolean
+  /** Told when a streamed answer begins, just before its first event goes to the reader. */
+  readonly begin: (head: ResponseHead) => void
 }
 
 /** How one call ended. */
@@ -29,6 +29,8 @@ export type CallEnd =
       readonly value: unknown
       readonly usage: Usage | undefined
       readonly httpStatus?: number
+      /** What the provider's headers said of its limits. */
+      readonly observations?: readonly LimitObservation[]
     }
   /** The permission was void: nothing was sent. */
   | { readonly type: 'unsent' }
@@ -39,6 +41,7 @@ export type CallEnd =
       readonly sent: 'nothing' | 'whole' | 'cut'
       /** Resolves when the call is over on this side; left out when it is. */
       readonly over?: Promise<void>
+      readonly observations?: readonly LimitObservation[]
     }
 
 /** What a request does once it may: exactly one call per grant. */
@@ -48,49 +51,13 @@ export interface Work {
   call(context: CallContext): Promise<CallEnd>
 }
 
-export interface ChatTarget {
-  readonly provider: Provider
-  readonly baseURL: string
-  readonly apiKey?: string | undefined
-}
-
-/** A chat completion over HTTP. The body is serialized once, whatever the number of attempts. */
-export function chatWork(caller: HttpCaller, target: ChatTarget, body: Readonly<Record<string, unknown>>): Work {
-  const { provider, baseURL, apiKey } = target
-  const url = chatUrlOf(baseURL, provider.chatPath)
-  const text = serialize(body)
-  return {
-    answersInWords: true,
-    async call({ requestId, timeoutMs, signal, maySend }) {
-      const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
-      const headers = { ...auth, 'x-headgate-request-id': requestId }
-      const result = await caller.call({ url, headers, body: text, timeoutMs, signal, maySend })
-      if (result.type === 'unsent') return result
-      if (result.type === 'failed') return { ...result, sent: result.sent ? 'cut' : 'nothing' }
-      return judge(provider, result.response)
-    },
-  }
-}
-
-function serialize(body: Readonly<Record<string, unknown>>): string {
-  try {
-    return JSON.stringify(body)
-  } catch (cause) {
-    throw new HeadgateError('BAD_REQUEST', `the request body can't be sent as JSON: ${String(cause)}`, { cause })
-  }
-}
-
-function judge(provider: Provider, response: ProviderResponse): CallEnd {
-  const failure = provider.classify(response)
-  if (failure) return { type: 'failed', failure, sent: 'whole' }
-  return { type: 'completed', value: response.body, usage: provider.usage(response.body), httpStatus: response.status }
-}
-
 /** What `gate.run` hands to the function it governs. */
 export interface RunContext {
   readonly signal: AbortSignal
   /** From 1. */
   readonly attempt: number
+  /** Tells what the provider counted, where the function knows: the difference to `estimatedTokens` is settled. */
+  readonly reportUsage: (usage: Pick<Usage, 'promptTokens' | 'completionTokens'>) => void
 }
 
 /** Any asynchronous function. What it throws is classified by its HTTP status and provider code. */
@@ -122,8 +89,12 @@ export function functionWork(provider: Provider, clock: Clock, fn: (context: Run
           resolve(end)
         }
         signal.addEventListener('abort', onAbort, { once: true })
-        invoke(fn, { signal: controller.signal, attempt }).then(
-          (value) => settle({ type: 'completed', value, usage: undefined }),
+        let usage: Usage | undefined
+        const reportUsage: RunContext['reportUsage'] = ({ promptTokens, completionTokens }) => {
+          usage = { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
+        }
+        invoke(fn, { signal: controller.signal, attempt, reportUsage }).then(
+          (value) => settle({ type: 'completed', value, usage }),
           (error) => settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
         )
       })
@@ -144,21 +115,32 @@ const CANCELLED: ProviderFailure = {
   message: 'the call was cancelled',
 }
 
-/** SDK errors carry `status`, and the body's `code` or `error`; anything else is the caller's own and is not retried. */
+/** An SDK's error carries the HTTP status; anything else is the caller's own and is not retried. */
 function classifyThrown(provider: Provider, error: unknown): ProviderFailure {
   try {
-    const { status, code, error: body, headers, message } = Object(error) as Record<string, unknown>
+    const { message } = Object(error) as { message?: unknown }
     const text = typeof message === 'string' ? message : `the function threw ${describe(error)}`
-    if (typeof status === 'number' && status >= 400) {
-      const wire = body !== undefined && body !== null ? { error: body } : { error: { code, message: text } }
-      const failure = provider.classify({ status, headers: plainHeaders(headers), body: wire })
-      if (failure) return { ...failure, cause: error }
-    }
+    const response = responseIn(error, text)
+    const failure = response && provider.classify(response)
+    if (failure) return { ...failure, cause: error }
     return { ...failureOf('UNKNOWN', text), mendable: false, cause: error }
   } catch {
     // Anything can be thrown, also what can't be looked at.
     return { ...failureOf('UNKNOWN', 'the function threw something unreadable'), mendable: false, cause: error }
   }
+}
+
+/**
+ * The response that an error tells of, if any: OpenAI's and Anthropic's SDKs have `status`, `headers` and the body's
+ * `error` (or its `code`), Vercel's `statusCode`, `responseHeaders` and `responseBody`.
+ */
+function responseIn(error: unknown, message: string): ProviderResponse | undefined {
+  const thrown = Object(error) as Record<string, unknown>
+  const { status = thrown.statusCode, headers = thrown.responseHeaders, error: inner, responseBody, code } = thrown
+  if (typeof status !== 'number' || status < 400) return undefined
+  if (typeof responseBody === 'string') return { status, headers: plainHeaders(headers), body: parseBody(responseBody) }
+  const body = inner !== undefined && inner !== null ? { error: inner } : { error: { code, message } }
+  return { status, headers: plainHeaders(headers), body }
 }
 
 function describe(value: unknown): string {

@@ -4,6 +4,7 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach } from 'vitest'
 import type { GateOptions, PoolOptions } from '../../src/config.js'
+import type { ConnectionLimits } from '../../src/surfaces/gateway/connections.js'
 import { type RunningServer, startServer } from '../../src/surfaces/gateway/serve.js'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/testing/index.js'
 
@@ -45,17 +46,25 @@ export interface GatewaySetup extends Partial<Omit<GateOptions, 'pools'>> {
   readonly pool?: Partial<PoolOptions>
   readonly pools?: Record<string, PoolOptions>
   readonly env?: NodeJS.ProcessEnv
+  readonly connections?: ConnectionLimits
 }
 
 export async function startGateway(
   { baseURL }: { readonly baseURL: string },
-  { pool, pools, env = {}, ...more }: GatewaySetup = {},
+  { pool, pools, env = {}, connections, ...more }: GatewaySetup = {},
 ): Promise<Gateway> {
   const log = new LogBook()
   const retry = { maxAttempts: 1, baseMs: 1, capMs: 2 }
   const glm = { provider: 'glm', apiKey: API_KEY, baseURL, models: ['glm-4'], guardMs: 5, retry, ...pool }
   const config = { pools: { glm, ...pools }, ...more }
-  const server = await startServer({ config, port: 0, host: '127.0.0.1', env, logger: log })
+  const server = await startServer({
+    config,
+    port: 0,
+    host: '127.0.0.1',
+    env,
+    logger: log,
+    ...(connections && { connections }),
+  })
   cleanups.push(() => server.close())
   return {
     ...server,
@@ -77,6 +86,7 @@ export async function simulatorOf(options: Partial<SimulatorOptions> = {}): Prom
 }
 
 export interface Received {
+  readonly path: string | undefined
   readonly headers: http.IncomingHttpHeaders
   readonly body: Record<string, unknown>
   readonly response: http.ServerResponse
@@ -99,7 +109,13 @@ export async function upstreamOf(respond?: (received: Received) => void): Promis
     const closed = once(response, 'close')
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
-    const one = { headers: request.headers, body: JSON.parse(String(Buffer.concat(chunks))), response, closed }
+    const one = {
+      path: request.url,
+      headers: request.headers,
+      body: JSON.parse(String(Buffer.concat(chunks))),
+      response,
+      closed,
+    }
     waiting.get(received.push(one) - 1)?.(one)
     respond?.(one)
   })

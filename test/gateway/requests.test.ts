@@ -74,7 +74,7 @@ describe('bad input', () => {
     ['a model that is no text', { ...CHAT, model: 4 }, 'bad_request', 'model', /expected one of glm-4/],
     ['no messages', { model: 'glm-4' }, 'bad_request', 'messages', /expected a non-empty array, got undefined/],
     ['empty messages', { ...CHAT, messages: [] }, 'bad_request', 'messages', /expected a non-empty array/],
-    ['streaming', { ...CHAT, stream: true }, 'unsupported_value', 'stream', /not available in this version/],
+    ['a stream that is neither', { ...CHAT, stream: 1 }, 'bad_request', 'stream', /expected true or false, got 1/],
   ])('%s: 400', async (_, body, code, param, message) => {
     const upstream = await answering()
     const gateway = await startGateway(upstream)
@@ -139,6 +139,35 @@ function statusOfUpload({ url }: Gateway, body: Buffer, chunked: boolean): Promi
   })
 }
 
+describe('what is no chat', () => {
+  const openai = (baseURL: string) => ({ fast: { provider: 'openai', baseURL, models: ['e', 'r'] } })
+  const post = ({ url }: Gateway, path: string, body: object) =>
+    fetch(`${url}${path}`, { method: 'POST', body: JSON.stringify(body) })
+
+  test('embeddings and responses go to the same path below the base URL of their pool', async () => {
+    const upstream = await upstreamOf((received) => reply(received, 200, { path: received.path }))
+    const gateway = await startGateway(upstream, { pools: openai(upstream.baseURL) })
+    for (const [path, body] of [
+      ['/v1/embeddings', { model: 'e', input: 'text' }],
+      ['/v1/responses', { model: 'fast', input: 'text', instructions: 'be brief' }],
+    ] as const) {
+      const response = await post(gateway, path, body)
+      expect([response.status, response.headers.get('x-headgate-outcome')]).toEqual([200, 'completed'])
+    }
+    expect(upstream.received.map(({ path, body }) => [path, body])).toEqual([
+      ['/v4/embeddings', { model: 'e', input: 'text' }],
+      ['/v4/responses', { model: 'e', input: 'text', instructions: 'be brief' }],
+    ])
+  })
+
+  test('messages are for pools that speak Anthropic’s wire', async () => {
+    const gateway = await startGateway(await answering())
+    const response = await post(gateway, '/v1/messages', { ...CHAT, max_tokens: 5 })
+    expect(response.status).toBe(404)
+    expect(await response.json()).toMatchObject({ type: 'error', error: { code: 'unsupported_api' } })
+  })
+})
+
 describe('the other endpoints', () => {
   test('models: everything that `model` may say', async () => {
     const pools = { fast: { provider: 'openai-compatible', baseURL: 'http://127.0.0.1:9', models: ['qwen'] } }
@@ -194,6 +223,13 @@ describe('keys of the gateway', () => {
 })
 
 describe('the log', () => {
+  test('warns of an SDK that retries on its own, once', async () => {
+    const gateway = await startGateway(await answering())
+    for (const count of ['0', '1', '2']) await gateway.chat(CHAT, { 'x-stainless-retry-count': count })
+    const warnings = gateway.log.entries.filter(({ level }) => level === 'warn')
+    expect(warnings).toMatchObject([{ message: expect.stringContaining('maxRetries') }])
+  })
+
   test('has one line for each request, without prompt, answer or key', async () => {
     const gateway = await startGateway(await answering(), { env: { HEADGATE_API_KEYS: 'key-one' } })
     const authorization = 'Bearer key-one'

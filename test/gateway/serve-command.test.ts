@@ -1,5 +1,5 @@
 // `headgate serve` as it is installed: the built command line, a working directory of its own, a real Redis.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { startRedisServer } from '../../src/testing/index.js'
 import { COMPLETION, cleanups, MESSAGES, reply, simulatorOf, upstreamOf } from './harness.js'
@@ -131,14 +132,26 @@ describe('headgate serve', () => {
     expect(output.stderr).not.toContain(PASSWORD)
   })
 
-  test('no pool: exit 1, naming what to set', async () => {
-    const { output, exited } = await serve({})
-    expect(await exited).toBe(1)
-    for (const name of ['GLM_API_KEY', 'DEEPSEEK_API_KEY', 'OPENAI_API_KEY', '--config']) {
-      expect(output.stderr).toContain(name)
-    }
-    expect(output.stderr.trim().split('\n')).toHaveLength(1)
-  })
+  test.each<Record<string, string>>([{}, { HEADGATE_API_KEYS: 'key-one,key-two' }])(
+    'nothing configured (%j): the simulator, said on stderr, with a curl line that works',
+    async (values) => {
+      const { child, output, exited, listening } = await serve(envFile(values))
+      const url = await listening
+      const curl = () => /^curl .*$/m.exec(output.stderr)?.[0]
+      while (!curl()) await once(child.stderr!, 'data')
+      for (const name of ['simulated', 'GLM_API_KEY', 'DEEPSEEK_API_KEY', 'OPENAI_API_KEY', '--config']) {
+        expect(output.stderr).toContain(name)
+      }
+      const { stdout } = await promisify(execFile)('sh', ['-c', curl()!], {
+        env: { PATH: process.env.PATH, ...values },
+      })
+      expect(JSON.parse(stdout)).toMatchObject({ object: 'chat.completion', model: 'glm-4-plus' })
+      child.kill('SIGTERM')
+      expect(await exited).toBe(0)
+      expect(output.stdout).toBe(`${url}\n`)
+      expect(output.stderr).not.toContain('key-one')
+    },
+  )
 
   test('a port in use: exit 1', async () => {
     const other = createServer()
@@ -188,6 +201,22 @@ describe('headgate serve', () => {
     while (await refused());
     reply(inFlight, 200, COMPLETION)
     expect((await answer).status).toBe(200)
+    expect(await exited).toBe(0)
+  })
+
+  test('SIGTERM lets a stream go on to its end', async () => {
+    const upstream = await upstreamOf()
+    const { child, exited, listening } = await serve(envFile({ GLM_API_KEY: KEY, GLM_BASE_URL: upstream.baseURL }))
+    const url = await listening
+    const body = JSON.stringify({ model: 'glm-4-plus', messages: MESSAGES, stream: true })
+    const answer = fetch(`${url}/v1/chat/completions`, { method: 'POST', body })
+    const { response } = await upstream.arrival(0)
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"id":"1"}\n\n')
+    const text = (await answer).text()
+    child.kill('SIGTERM')
+    while (await fetch(`${url}/healthz`).catch(() => undefined));
+    response.end('data: [DONE]\n\n')
+    expect(await text).toBe('data: {"id":"1"}\n\ndata: [DONE]\n\n')
     expect(await exited).toBe(0)
   })
 })

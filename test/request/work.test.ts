@@ -26,10 +26,10 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
     .call({
       requestId: 'r1',
       attempt: 3,
-      timeoutMs: 1,
       callTimeoutMs: timeoutMs,
       signal: abort.signal,
       maySend: () => maySend,
+      begin: () => {},
     })
     .then(async (end) => {
       seen.end = end
@@ -100,10 +100,10 @@ describe('functionWork', () => {
     const end = await work.call({
       requestId: 'r1',
       attempt: 1,
-      timeoutMs: 1,
       callTimeoutMs: 1,
       signal,
       maySend: () => true,
+      begin: () => {},
     })
     expect(end).toMatchObject({ type: 'failed', sent: 'whole', failure: { class: 'UNKNOWN', cause: error } })
   })

@@ -1,14 +1,17 @@
 import { performance } from 'node:perf_hooks'
 import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
+import { type Answer, errorAnswer } from '../../http/openai-error.js'
+import { responseOf } from '../../http/respond.js'
 import { keyCheck } from './auth.js'
-import { ChatHandler } from './chat.js'
-import { type Answer, errorAnswer } from './openai-error.js'
+import { API_PATHS, Front } from './front.js'
+import { strangerIn } from './origin.js'
 import type { GatewayView } from './routes.js'
 
 /** Takes details and a message, as pino does. */
 export interface GatewayLogger {
   info(details: object, message: string): void
+  warn(details: object, message: string): void
   error(details: object, message: string): void
 }
 
@@ -20,42 +23,60 @@ const NO_KEY = errorAnswer(401, 'expected Authorization: Bearer with a key of th
 /** The gateway's HTTP interface over a gate. Whoever made the gate closes it. */
 export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLogger): Hono {
   const app = new Hono()
-  const chat = new ChatHandler(gate, view)
+  const log = (answer: Answer) => logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
     app.use('/v1/*', async (context, next) => {
-      if (isKnown(context.req.header('authorization'))) return next()
-      logger.info({ httpStatus: NO_KEY.status, ...NO_KEY.log }, 'http request')
-      return send(NO_KEY)
+      if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
+      log(NO_KEY)
+      return responseOf(NO_KEY)
+    })
+  } else {
+    app.use(async ({ req }, next) => {
+      const strange = strangerIn(req.raw.headers)
+      if (strange === undefined) return next()
+      const answer = errorAnswer(403, `${strange}: set HEADGATE_API_KEYS to serve others`, { code: 'forbidden' })
+      log(answer)
+      return responseOf(answer)
     })
   }
-  app.post('/v1/chat/completions', async (context) => {
-    const sinceMs = performance.now()
-    const answer = await chat.handle(context.req.raw)
-    const tookMs = performance.now() - sinceMs
-    logger.info({ httpStatus: answer.status, ...answer.log, tookMs: Math.round(tookMs) }, 'http request')
-    return send(answer)
-  })
+  const front = new Front(gate, view, (message) => logger.warn({}, message))
+  for (const path of API_PATHS) {
+    app.post(path, async ({ req }) => {
+      const sinceMs = performance.now()
+      const answer = await front.answer(path, req.raw)
+      void logWhenOver(logger, answer, sinceMs)
+      return responseOf(answer)
+    })
+  }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.get('/healthz', (context) => context.json({ status: 'ok' }))
   app.get('/readyz', (context) => readiness(gate, context))
   app.notFound(({ req }) =>
-    send(errorAnswer(404, `no such endpoint: ${req.method} ${req.path}`, { code: 'not_found' })),
+    responseOf(errorAnswer(404, `no such endpoint: ${req.method} ${req.path}`, { code: 'not_found' })),
   )
   app.onError((error) => {
     logger.error({ reason: error.stack ?? String(error) }, 'internal error')
-    return send(errorAnswer(500, 'internal error', { code: 'internal_error' }))
+    return responseOf(errorAnswer(500, 'internal error', { code: 'internal_error' }))
   })
   return app
 }
 
-function send({ status, body, headers }: Answer): Response {
-  return new Response(body, { status, headers: { 'content-type': 'application/json; charset=utf-8', ...headers } })
+/** One line a request: of a stream when it has ended. */
+async function logWhenOver(logger: GatewayLogger, { status, body, log }: Answer, sinceMs: number): Promise<void> {
+  const ended = typeof body === 'string' ? {} : await body.ended
+  const tookMs = Math.round(performance.now() - sinceMs)
+  logger.info({ httpStatus: status, ...log, ...ended, tookMs }, 'http request')
+}
+
+/** Anthropic's SDK shows its key in a header of its own. */
+function bearerOf(key: string | undefined): string | undefined {
+  return key === undefined ? undefined : `Bearer ${key}`
 }
 
 /** Everything that `model` may say. */
 function modelsOf({ poolsByModel }: GatewayView) {
-  return [...poolsByModel].map(([id, { provider }]) => ({ id, object: 'model', created: 0, owned_by: provider }))
+  return [...poolsByModel].map(([id, { provider }]) => ({ id, object: 'model', created: 0, owned_by: provider.name }))
 }
 
 /** 503 only when this process may send nothing. */

@@ -1,4 +1,4 @@
-import { Refusal } from './openai-error.js'
+import { Refusal } from '../../http/openai-error.js'
 
 const MAX_BODY_BYTES = 10 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024

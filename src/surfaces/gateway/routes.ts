@@ -1,15 +1,5 @@
 import type { PoolConfig, ResolvedConfig } from '../../config.js'
-
-/** Where a request goes whose body names a model. */
-export interface Route {
-  readonly pool: string
-  /** What the provider is asked for. */
-  readonly model: string
-  readonly provider: string
-  readonly apiKey: string | undefined
-  /** Requests per ms that the pool's own limits allow; Infinity without one. */
-  readonly maxPerMs: number
-}
+import { type Route, routeTo } from '../../http/desk.js'
 
 /** What the gateway knows of a gate's configuration. */
 export interface GatewayView {
@@ -34,15 +24,4 @@ export function gatewayView({ pools }: ResolvedConfig, env: NodeJS.ProcessEnv): 
 function apiKeysOf(env: NodeJS.ProcessEnv): string[] {
   const keys = (env.HEADGATE_API_KEYS ?? '').split(',').map((key) => key.trim())
   return keys.filter((key) => key !== '')
-}
-
-function routeTo(pool: PoolConfig, model: string): Route {
-  const rates = pool.limits.requests.map(({ limit, windowMs }) => limit / windowMs)
-  return {
-    pool: pool.name,
-    model,
-    provider: pool.provider.name,
-    apiKey: pool.apiKey,
-    maxPerMs: Math.min(Number.POSITIVE_INFINITY, ...rates),
-  }
 }

@@ -1,9 +1,16 @@
 import { Command } from 'commander'
-import { configFromEnv, loadConfigFile, loadDotEnv } from '../../config.js'
+import { configFromEnv, type GateOptions, loadConfigFile, loadDotEnv } from '../../config.js'
 import { HeadgateError } from '../../errors.js'
 import { createLogger } from '../../observe/logger.js'
 import { portOption } from '../cli/parse.js'
-import { type RunningServer, startServer } from './serve.js'
+import { type Simulator, startSimulator } from '../../testing/index.js'
+import { startServer } from './serve.js'
+
+/** A small account, as a GLM of one's own might be. */
+const SIMULATED_MODEL = 'glm-4-plus'
+const SIMULATED_LATENCY_MS = 300
+const POOL_LIMITS = { requests: '50/1m', concurrency: 5 }
+const SIMULATED_LIMITS = { requests: [{ limit: 50, windowMs: 60_000 }], concurrency: 5 }
 
 interface ServeFlags {
   readonly config?: string
@@ -15,33 +22,60 @@ interface ServeFlags {
 export function serveCommand(): Command {
   return new Command('serve')
     .description('serve an OpenAI-compatible gateway in front of the configured pools; prints its URL')
-    .option('--config <file>', "the gate's options, JSON or a module; default: the environment alone")
+    .option(
+      '--config <file>',
+      "the gate's options, JSON or a module; default: the environment alone, and without a pool there the simulator",
+    )
     .option('--port <port>', 'port; 0 for a free one', portOption, 8000)
     .option('--host <host>', 'address to bind; off loopback HEADGATE_API_KEYS is required', '127.0.0.1')
     .action(serve)
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
-  const server = await start(flags)
-  const told = signalled()
-  process.stdout.write(`${server.url}\n`)
-  process.send?.({ type: 'listening', url: server.url })
-  await told
-  await server.close()
-}
-
-async function start({ config: file, port, host }: ServeFlags): Promise<RunningServer> {
   const { env } = process
   loadDotEnv(process.cwd(), env)
-  const config = file === undefined ? configFromEnv(env) : await loadConfigFile(file, env)
-  if (config.pools === undefined || Object.keys(config.pools).length === 0) throw noPool(file)
-  return startServer({ config, port, host, env, logger: createLogger() })
+  const { config, simulator } = await configured(flags.config, env)
+  try {
+    const server = await startServer({ ...flags, config, env, logger: createLogger() })
+    const told = signalled()
+    process.stdout.write(`${server.url}\n`)
+    if (simulator) process.stderr.write(introduction(server.url, env))
+    process.send?.({ type: 'listening', url: server.url })
+    await told
+    await server.close()
+  } finally {
+    await simulator?.close()
+  }
 }
 
-function noPool(file: string | undefined): HeadgateError {
-  const keys = 'GLM_API_KEY, DEEPSEEK_API_KEY or OPENAI_API_KEY'
-  const where = `set ${keys} in the environment or in .env, or name a file with --config`
-  return new HeadgateError('CONFIG_INVALID', `no pool is configured: ${file ? `${file} has no "pools"` : where}`)
+/** The gate's options from a file or the environment; where neither has a pool, a simulated provider to try it with. */
+async function configured(
+  file: string | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<{ config: GateOptions; simulator?: Simulator }> {
+  if (file !== undefined) {
+    const config = await loadConfigFile(file, env)
+    if (Object.keys(config.pools ?? {}).length > 0) return { config }
+    throw new HeadgateError('CONFIG_INVALID', `no pool is configured: ${file} has no "pools"`)
+  }
+  const config = configFromEnv(env)
+  if (Object.keys(config.pools).length > 0) return { config }
+  const simulator = await startSimulator({ profile: 'glm', latencyMs: SIMULATED_LATENCY_MS, ...SIMULATED_LIMITS })
+  const { baseURL } = simulator
+  const pool = { provider: 'glm', apiKey: 'simulated', baseURL, models: [SIMULATED_MODEL], limits: POOL_LIMITS }
+  return { config: { ...config, pools: { simulator: pool } }, simulator }
+}
+
+function introduction(url: string, env: NodeJS.ProcessEnv): string {
+  const body = JSON.stringify({ model: SIMULATED_MODEL, messages: [{ role: 'user', content: 'hello' }] })
+  // The shell fills the key in: it is not for a terminal's history.
+  const key = env.HEADGATE_API_KEYS ? `-H "authorization: Bearer \${HEADGATE_API_KEYS%%,*}" ` : ''
+  return [
+    'headgate: no pool is configured (GLM_API_KEY, DEEPSEEK_API_KEY, OPENAI_API_KEY or --config):',
+    'headgate: serving a simulated provider, whose answers mean nothing. Try it:',
+    `curl -s ${url}/v1/chat/completions -H 'content-type: application/json' ${key}-d '${body}'`,
+    '',
+  ].join('\n')
 }
 
 /** Resolves at the first signal, which lets requests end; a second one doesn't wait for them. */

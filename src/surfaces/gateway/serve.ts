@@ -7,6 +7,8 @@ import { HeadgateError } from '../../errors.js'
 import type { Headgate } from '../../gate.js'
 import { createHeadgate } from '../../headgate.js'
 import { type GatewayLogger, gatewayApp } from './app.js'
+import { CONNECTION_LIMITS, type ConnectionLimits, cutOffWhenStalled, serverOptionsOf } from './connections.js'
+import { isLoopback } from './origin.js'
 import { gatewayView } from './routes.js'
 
 const DRAIN_TIMEOUT = '30s'
@@ -21,6 +23,7 @@ export interface ServerOptions {
   readonly host: string
   readonly env: NodeJS.ProcessEnv
   readonly logger: GatewayLogger & GateLogger
+  readonly connections?: ConnectionLimits
 }
 
 export interface RunningServer {
@@ -30,7 +33,8 @@ export interface RunningServer {
 }
 
 /** Serves a gate of its own. Rejects with a HeadgateError when the store does not answer or the port can't be had. */
-export async function startServer({ config, port, host, env, logger }: ServerOptions): Promise<RunningServer> {
+export async function startServer(setup: ServerOptions): Promise<RunningServer> {
+  const { config, port, host, env, logger, connections = CONNECTION_LIMITS } = setup
   const options = { ...config, logger: config.logger ?? quieter(logger) }
   const view = gatewayView(resolveConfig(options), env)
   if (!isLoopback(host) && view.apiKeys.length === 0) {
@@ -40,12 +44,14 @@ export async function startServer({ config, port, host, env, logger }: ServerOpt
   const gate = createHeadgate(options)
   try {
     await gate.ready()
-    const server = createAdaptorServer({ fetch: gatewayApp(gate, view, logger).fetch }) as Server
+    const { fetch } = gatewayApp(gate, view, logger)
+    const server = createAdaptorServer({ fetch, serverOptions: serverOptionsOf(connections) }) as Server
     server.keepAliveTimeout = KEEP_ALIVE_MS
     const unanswered = new Set<ServerResponse>()
     let closed: Promise<void> | undefined
     server.prependListener('request', (_, response: ServerResponse) => {
       if (closed) endConnection(response)
+      cutOffWhenStalled(response, connections)
       unanswered.add(response)
       response.once('close', () => unanswered.delete(response))
     })
@@ -72,10 +78,6 @@ function quieter(logger: GateLogger): GateLogger {
     info: (details, message) => logger.debug(details, message),
     warn: (details, message) => logger.warn(details, message),
   }
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {

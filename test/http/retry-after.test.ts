@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { PaceMeter, retryAfterSeconds } from '../../src/surfaces/gateway/retry-after.js'
+import { PaceMeter, retryAfterSeconds } from '../../src/http/retry-after.js'
 
 const UNLIMITED = Number.POSITIVE_INFINITY
 

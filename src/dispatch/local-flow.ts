@@ -1,0 +1,88 @@
+import { type FlowStatement, type LimitSpec, MAX_COSTS } from '../limits/store.js'
+import type { Place } from './fair-queue.js'
+import type { TokenRequest } from './grant.js'
+
+/** One flow of this process: its waiters stand in the fair queue; here is what the store knows of it. */
+export interface LocalFlow {
+  readonly key: string
+  readonly pool: number
+  readonly tenant: string
+  readonly tenantWeight: number
+  readonly classWeight: number
+  readonly draws: readonly number[]
+  readonly slotsOnly: boolean
+  base: number
+  readonly perToken: number
+  /** First of its waiters. */
+  first: Place<TokenRequest> | undefined
+  waiting: number
+  load: number
+  /** Grants of the store on their way to a waiter. */
+  dated: number
+  /** Waiters that the store was told of and has not granted. */
+  shown: number
+  /** Waiters that may take a freed slot over without asking. */
+  handoffs: number
+  /** Stated since, something changed that the store should hear of. */
+  dirty: boolean
+}
+
+export function newLocalFlow(request: TokenRequest, limits: readonly LimitSpec[], rates: Rates): LocalFlow {
+  const { flowKey, pool, tenant, tenantWeight, classWeight, draws } = request
+  return {
+    key: flowKey,
+    pool,
+    tenant,
+    tenantWeight,
+    classWeight,
+    draws,
+    slotsOnly: draws.length > 0 && draws.every((index) => limits[index]!.windowMs === 0),
+    base: rates.base,
+    perToken: rates.perToken,
+    first: undefined,
+    waiting: 0,
+    load: 0,
+    dated: 0,
+    shown: 0,
+    handoffs: 0,
+    dirty: true,
+  }
+}
+
+export interface Rates {
+  readonly base: number
+  readonly perToken: number
+}
+
+export function serviceOf({ base, perToken }: Rates, tokens: number): number {
+  return Math.max(base, Math.ceil((tokens * perToken) / 1000))
+}
+
+/** Whether waiters are left that the store has not been told of, while it knows of none. */
+export function isUnheard(flow: LocalFlow): boolean {
+  return flow.shown === 0 && flow.waiting > flow.dated
+}
+
+/** All that the flow waits for now, without those whose grants are on their way. */
+export function stateFlow(flow: LocalFlow, storeTimeOf: (localMs: number) => number): FlowStatement {
+  const { key, pool, tenant, tenantWeight, classWeight, draws, base, perToken } = flow
+  const costs: number[] = []
+  let { load } = flow
+  let skip = flow.dated
+  let sinceMs = 0
+  for (let place = flow.first; place && costs.length < MAX_COSTS; place = place.next) {
+    const { tokens } = place.item
+    if (skip-- > 0) {
+      load -= serviceOf(flow, tokens)
+      continue
+    }
+    if (costs.length === 0) sinceMs = Math.max(0, Math.floor(storeTimeOf(place.item.sinceMs)))
+    costs.push(tokens)
+  }
+  flow.shown = costs.length
+  flow.dirty = false
+  flow.handoffs = 0
+  const count = Math.max(0, flow.waiting - flow.dated)
+  const stated = { key, pool, tenant, tenantWeight, classWeight, draws, base, perToken, sinceMs, costs }
+  return { ...stated, count, load: Math.max(0, load) }
+}

@@ -1,0 +1,148 @@
+import type { HeadgateError } from '../errors.js'
+import type { Wire } from '../providers/apis.js'
+import { textOf } from '../providers/sse.js'
+import type { StreamStart } from '../request/event-stream.js'
+import type { AnswerStream, GateRequest, Outcome } from '../request/request.js'
+import { type Answer, codeOf, errorBody } from './openai-error.js'
+
+const CLIENT_CLOSED = 499
+
+/** Nothing but another request would mend these. Without an error status of the provider's, an SDK must not retry them. */
+const CLIENT_CODES: ReadonlySet<string> = new Set(['BAD_REQUEST', 'CONTENT_FILTERED', 'CONTEXT_TOO_LONG'])
+
+export interface AnswerContext {
+  /** Fires when the client hangs up. */
+  readonly signal: AbortSignal
+  /** The pool's own, which no answer may repeat. */
+  readonly apiKey: string | undefined
+  readonly wire: Wire
+}
+
+/** What the client gets for a request: as soon as it is done, or as soon as its streamed answer begins. */
+export async function answerOf(request: GateRequest, context: AnswerContext): Promise<Answer> {
+  const start = await request.stream?.started
+  if (start) return streamedAnswer(request, request.stream!, start, context)
+  return wholeAnswer(request, await request.outcome, context)
+}
+
+function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerContext): Answer {
+  const { status, body } = respond(outcome, context)
+  const { error, attempts, queuedMs, waitedMs } = outcome
+  const retryAfterMs = status >= 400 ? error?.retryAfterMs : undefined
+  return {
+    status,
+    body: status >= 400 ? withoutKey(body, context.apiKey) : body,
+    headers: {
+      ...headersOf(request.id, { attempts, queuedMs, waitedMs }),
+      'x-headgate-outcome': outcome.status,
+      ...(retryAfterMs !== undefined && { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
+    },
+    log: { requestId: request.id, ...logOf(outcome) },
+  }
+}
+
+/** How it ends is not known yet, except for a message in place of an answer. */
+function streamedAnswer(
+  request: GateRequest,
+  stream: AnswerStream,
+  start: StreamStart,
+  context: AnswerContext,
+): Answer {
+  return {
+    status: start.head?.status ?? 200,
+    headers: {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      ...headersOf(request.id, start),
+      ...(!start.head && { 'x-headgate-outcome': 'degraded' }),
+    },
+    body: {
+      texts: textsOf(request, stream, context),
+      cancel: () => request.cancel(),
+      ended: request.outcome.then(logOf),
+    },
+    log: { requestId: request.id },
+  }
+}
+
+function headersOf(id: string, { attempts, queuedMs, waitedMs }: Pick<Outcome, 'attempts' | 'queuedMs' | 'waitedMs'>) {
+  return {
+    'x-headgate-request-id': id,
+    'x-headgate-attempts': String(attempts),
+    'x-headgate-queued-ms': String(Math.round(queuedMs)),
+    'x-headgate-waited-ms': String(Math.round(waitedMs)),
+  }
+}
+
+function logOf({ status, attempts, queuedMs, waitedMs, calledMs, backedOffMs, usage, error }: Outcome) {
+  return {
+    outcome: status,
+    attempts,
+    queuedMs,
+    waitedMs,
+    calledMs,
+    backedOffMs,
+    ...usage,
+    ...(error && { code: codeOf(error), providerCode: error.providerCode }),
+  }
+}
+
+/** The events as they came. An error in the middle is one event more, and the end: the status is out already. */
+async function* textsOf(request: GateRequest, stream: AnswerStream, context: AnswerContext) {
+  const { signal, wire, apiKey } = context
+  try {
+    for await (const event of stream.events()) yield textOf(event)
+  } catch {
+    if (signal.aborted) throw signal.reason
+    const body = errorInStream(await request.outcome, context)
+    yield `${wire === 'anthropic' ? 'event: error\n' : ''}data: ${withoutKey(body, apiKey)}\n\n`
+  }
+}
+
+/** There is no status any more that could differ from the provider's: its own words, wherever it said them. */
+function errorInStream(outcome: Outcome, context: AnswerContext): string {
+  const cause = outcome.status === 'failed' ? outcome.error?.cause : undefined
+  return isBody(cause) && 'error' in cause ? JSON.stringify(cause) : respond(outcome, context).body
+}
+
+function respond(outcome: Outcome, context: AnswerContext): { status: number; body: string } {
+  const { error } = outcome
+  switch (outcome.status) {
+    case 'completed':
+    case 'degraded':
+      return { status: outcome.httpStatus ?? 200, body: JSON.stringify(outcome.value) }
+    case 'expired':
+      return ownError(504, error, 'the deadline passed', context)
+    case 'cancelled':
+      // To whom still listens it is this process that went away.
+      return ownError(context.signal.aborted ? CLIENT_CLOSED : 503, error, 'the request was cancelled', context)
+    case 'failed':
+      return failed(error, context)
+  }
+}
+
+/** The provider's own words where there are any; an error that came under HTTP 200 still is one. */
+function failed(error: HeadgateError | undefined, context: AnswerContext): { status: number; body: string } {
+  const { status = 0, cause, code = 'PROVIDER_ERROR' } = error ?? {}
+  const isErrorStatus = status >= 400 && status <= 599
+  if (!isErrorStatus) {
+    return ownError(CLIENT_CODES.has(code) ? 400 : 502, error, 'the provider failed', context)
+  }
+  if (isBody(cause)) return { status, body: JSON.stringify(cause) }
+  return ownError(status, error, 'the provider failed', context)
+}
+
+function ownError(status: number, error: HeadgateError | undefined, fallback: string, { wire }: AnswerContext) {
+  const code = error ? codeOf(error) : 'provider_error'
+  return { status, body: errorBody(status, error?.message ?? fallback, { code, wire }) }
+}
+
+/** A parsed body; an Error is what broke a connection, and not for clients. */
+function isBody(cause: unknown): cause is object {
+  return typeof cause === 'object' && cause !== null && !(cause instanceof Error)
+}
+
+/** Providers quote the key that they refuse. */
+function withoutKey(body: string, apiKey: string | undefined): string {
+  return apiKey ? body.replaceAll(JSON.stringify(apiKey).slice(1, -1), '[key]') : body
+}

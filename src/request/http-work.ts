@@ -1,0 +1,136 @@
+import { HeadgateError } from '../errors.js'
+import { type ApiName, askForUsage, chunkFailure, chunkUsage, isUsageOnly, pathOf, usageOf } from '../providers/apis.js'
+import { chatUrlOf } from '../providers/chat-url.js'
+import type { HttpCaller, StreamSink } from '../providers/http-caller.js'
+import {
+  failureOf,
+  type Provider,
+  type ProviderFailure,
+  type ProviderResponse,
+  type ResponseHead,
+  type Usage,
+} from '../providers/provider.js'
+import { SseReader, type StreamEvent } from '../providers/sse.js'
+import type { EventStream } from './event-stream.js'
+import type { CallContext, CallEnd, Work } from './work.js'
+
+/** Comments and heartbeats kept for the reader while nothing says yet that the answer begins. */
+const MAX_EARLY_EVENTS = 16
+
+export interface HttpTarget {
+  readonly provider: Provider
+  readonly baseURL: string
+  readonly apiKey?: string | undefined
+}
+
+export interface Post {
+  readonly api: ApiName
+  readonly body: Readonly<Record<string, unknown>>
+  /** Of the caller's own, with lower-case names; they go before the profile's. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Where the answer goes bit by bit; left out for one that is wanted whole. */
+  readonly stream?: EventStream | undefined
+}
+
+/** A call over HTTP. The body is serialized once, whatever the number of attempts. */
+export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Work {
+  const { provider, baseURL, apiKey } = target
+  const { api, stream } = post
+  const path = pathOf(api, provider)
+  if (path === undefined) throw new HeadgateError('BAD_REQUEST', `api: ${provider.name} has no ${api}`)
+  const url = chatUrlOf(baseURL, path)
+  const { body, hidden } = stream ? askForUsage(api, provider, post.body) : { body: post.body, hidden: false }
+  const text = serialize(body)
+  return {
+    answersInWords: api === 'chat',
+    async call(context) {
+      const { requestId, callTimeoutMs, signal, maySend } = context
+      const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
+      const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
+      const sink = stream && new AnswerSink(api, provider, stream, hidden, context)
+      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, signal, maySend }
+      const result = await caller.call(sink ? { ...call, sink } : call)
+      if (result.type === 'unsent') return result
+      if (result.type === 'failed') {
+        return { type: 'failed', failure: sink?.failure ?? result.failure, sent: result.sent ? 'cut' : 'nothing' }
+      }
+      return sink?.opened ? sink.end(result.response) : judge(api, provider, result.response)
+    },
+  }
+}
+
+function serialize(body: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(body)
+  } catch (cause) {
+    throw new HeadgateError('BAD_REQUEST', `the request body can't be sent as JSON: ${String(cause)}`, { cause })
+  }
+}
+
+function judge(api: ApiName, provider: Provider, response: ProviderResponse): CallEnd {
+  const failure = provider.classify(response)
+  const observations = provider.limitObservations?.(response) ?? []
+  if (failure) return { type: 'failed', failure, sent: 'whole', observations }
+  const { body, status } = response
+  return { type: 'completed', value: body, usage: usageOf(api, provider, body), httpStatus: status, observations }
+}
+
+/** One attempt's streamed answer, on its way to the reader: failures in it end the call, usage is kept. */
+class AnswerSink implements StreamSink {
+  failure: ProviderFailure | undefined
+  #usage: Usage | undefined
+  #head: ResponseHead | undefined
+  #begun = false
+  readonly #early: StreamEvent[] = []
+  readonly #reader = new SseReader()
+
+  constructor(
+    private readonly api: ApiName,
+    private readonly provider: Provider,
+    private readonly stream: EventStream,
+    private readonly hidden: boolean,
+    private readonly context: CallContext,
+  ) {}
+
+  get opened(): boolean {
+    return this.#head !== undefined
+  }
+
+  open(head: ResponseHead): void {
+    this.#head = head
+  }
+
+  async write(text: string): Promise<void> {
+    for (const event of this.#reader.read(text)) this.#take(event)
+    await this.stream.room()
+  }
+
+  end({ status, headers }: ProviderResponse): CallEnd {
+    const observations = this.provider.limitObservations?.({ headers }) ?? []
+    const usage = this.#usage
+    if (this.#begun) return { type: 'completed', value: undefined, usage, httpStatus: status, observations }
+    const failure = failureOf('SRV', `${this.provider.name}: the stream ended without an event`, { status })
+    return { type: 'failed', failure, sent: 'whole' }
+  }
+
+  #take(event: StreamEvent): void {
+    const { json } = event
+    if (json !== undefined) {
+      this.failure = chunkFailure(this.api, this.provider, this.#head!, json)
+      if (this.failure) throw new Error('the stream brought an error')
+      this.#usage = chunkUsage(this.api, this.provider, json, this.#usage) ?? this.#usage
+      if (this.hidden && isUsageOnly(json)) return
+    }
+    if (this.#begun) this.stream.put(event)
+    else if (event.data) this.#begin(event)
+    else if (this.#early.length < MAX_EARLY_EVENTS) this.#early.push(event)
+  }
+
+  /** Until here an error is a failed attempt like any other; from here on the answer is the reader's. */
+  #begin(event: StreamEvent): void {
+    this.#begun = true
+    this.context.begin(this.#head!)
+    for (const early of this.#early) this.stream.put(early)
+    this.stream.put(event)
+  }
+}

@@ -1,0 +1,43 @@
+import type { RequestEvent } from '../../machines/request-machine.js'
+import type { Entry } from './entry.js'
+import { chunksOf } from './event-stream.js'
+import type { Outcome, RunningRequest } from './request.js'
+
+/** What the producer and the queue see of a request that was started. */
+export function runningOf(
+  entry: Entry,
+  outcome: Promise<Outcome>,
+  send: (event: RequestEvent) => void,
+): RunningRequest {
+  const { spec, actor } = entry
+  const { stream, signal } = spec
+  const cancel = () => send({ type: 'CANCEL' })
+  if (stream) stream.onAbandon = cancel
+  signal?.addEventListener('abort', cancel, { once: true })
+  const running: RunningRequest = {
+    request: {
+      id: spec.id,
+      actor,
+      outcome,
+      stream,
+      cancel,
+      get state() {
+        return actor.getSnapshot().value
+      },
+      get chunks() {
+        return chunksOf(stream)
+      },
+    },
+    admit: () => {
+      const ended = new Promise<void>((done) => {
+        entry.onEnd = done
+      })
+      send({ type: 'ADMITTED' })
+      return ended
+    },
+    onDoneWhileQueued: () => {},
+  }
+  entry.onEnd = () => running.onDoneWhileQueued()
+  void outcome.then(() => signal?.removeEventListener('abort', cancel))
+  return running
+}

@@ -1,0 +1,69 @@
+import { performance } from 'node:perf_hooks'
+import type { Headgate } from '../../gate.js'
+import { type Call, HttpDesk, type JsonBody, type Route } from '../../http/desk.js'
+import { type Answer, errorAnswer, Refusal } from '../../http/openai-error.js'
+import { apiAt } from '../../providers/apis.js'
+import { readBody } from './body.js'
+import { digestOf, Repeats } from './idempotency.js'
+import type { GatewayView } from './routes.js'
+
+export const API_PATHS = ['/v1/chat/completions', '/v1/messages', '/v1/embeddings', '/v1/responses'] as const
+type ApiPath = (typeof API_PATHS)[number]
+
+const MAX_KEY_CHARS = 255
+
+/** The gateway's governed endpoints: the model picks the pool, and a repeated request is made once. */
+export class Front {
+  readonly #desk: HttpDesk
+  readonly #repeats = new Repeats({ now: () => performance.now() })
+
+  constructor(
+    gate: Headgate,
+    private readonly view: GatewayView,
+    warn: (message: string) => void,
+  ) {
+    this.#desk = new HttpDesk(gate, { warn })
+  }
+
+  async answer(path: ApiPath, raw: Request): Promise<Answer> {
+    const { headers, signal } = raw
+    const call = { ...apiAt(path)!, headers, signal }
+    const key = headers.get('idempotency-key')
+    if (key === null) return this.#answer(call, readBody(raw))
+    if (key === '' || key.length > MAX_KEY_CHARS) {
+      const message = `idempotency-key: expected 1 to ${MAX_KEY_CHARS} characters, got ${key.length}`
+      return errorAnswer(400, message, { code: 'bad_request', param: 'idempotency-key' })
+    }
+    const reading = readBody(raw)
+    const body = await reading.catch(() => undefined)
+    if (!body) return this.#answer(call, reading)
+    // Whose key it is, is part of it: nobody gets another's answer by a guess.
+    const who = ['authorization', 'x-api-key', 'x-headgate-tenant'].map((name) => headers.get(name) ?? '')
+    return this.#repeats.answer({
+      id: digestOf(path, key, ...who),
+      digest: digestOf(JSON.stringify(body)),
+      signal,
+      make: (shared) => this.#answer({ ...call, signal: shared }, reading),
+    })
+  }
+
+  #answer(call: Call, reading: Promise<JsonBody>): Promise<Answer> {
+    return this.#desk.answer(
+      call,
+      () => reading,
+      (body) => this.#routeOf(body),
+    )
+  }
+
+  #routeOf({ model }: JsonBody): Route {
+    const { poolsByModel } = this.view
+    const route = typeof model === 'string' ? poolsByModel.get(model) : undefined
+    if (route) return route
+    const known = `expected one of ${[...poolsByModel.keys()].join(', ')}`
+    if (typeof model === 'string') {
+      const message = `the model ${JSON.stringify(model.slice(0, 100))} does not exist: ${known}`
+      throw new Refusal(404, message, { code: 'model_not_found', param: 'model' })
+    }
+    throw new Refusal(400, `model: ${known}`, { code: 'bad_request', param: 'model' })
+  }
+}

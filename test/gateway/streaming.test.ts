@@ -1,0 +1,176 @@
+import http, { type IncomingMessage } from 'node:http'
+import OpenAI from 'openai'
+import { describe, expect, test } from 'vitest'
+import { API_KEY, MESSAGES, type Received, simulatorOf, startGateway, upstreamOf } from './harness.js'
+
+const STREAM = { model: 'glm-4', messages: MESSAGES, stream: true }
+const CHUNK = 'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+
+function begin({ response }: Received) {
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  return response
+}
+
+/** Reads until so much text is there. */
+async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, enough: (text: string) => boolean) {
+  const decoder = new TextDecoder()
+  let text = ''
+  while (!enough(text)) {
+    const { value, done } = await reader.read()
+    if (done) break
+    text += decoder.decode(value, { stream: true })
+  }
+  return text
+}
+
+describe('a stream through the gateway', () => {
+  test('passes event by event, with comments; a heartbeat goes out as a comment', async () => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream)
+    const answer = gateway.chat(STREAM)
+    const response = begin(await upstream.arrival(0))
+    response.write(CHUNK)
+    const { status, headers, body } = await answer
+    expect([status, headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8'])
+    expect(headers.get('x-headgate-attempts')).toBe('1')
+    expect(headers.get('x-headgate-request-id')).toMatch(/^[\da-f-]{36}$/)
+    const reader = body!.getReader()
+    // Each is there before the next is sent.
+    expect(await readUntil(reader, (text) => text.endsWith('\n\n'))).toBe(CHUNK)
+    response.write('data:\n\n')
+    expect(await readUntil(reader, (text) => text.endsWith('\n\n'))).toBe(': heartbeat\n\n')
+    response.write(': keep-alive\n\n')
+    expect(await readUntil(reader, (text) => text.endsWith('\n\n'))).toBe(': keep-alive\n\n')
+    response.end(
+      'event: x\ndata: {"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}\n\ndata: [DONE]\n\n',
+    )
+    expect(await readUntil(reader, () => false)).toBe(
+      'event: x\ndata: {"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}\n\ndata: [DONE]\n\n',
+    )
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([
+      { httpStatus: 200, outcome: 'completed', attempts: 1, totalTokens: 4, pool: 'glm', model: 'glm-4' },
+    ])
+    expect(JSON.stringify(gateway.log.entries)).not.toContain('"hi"')
+  })
+
+  test.each(['glm', 'deepseek', 'openai'] as const)('of %s is read by the OpenAI SDK', async (profile) => {
+    const simulator = await simulatorOf({ profile })
+    const gateway = await startGateway(simulator, { pool: { provider: profile } })
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: 'any', maxRetries: 0 })
+    const messages = [{ role: 'user' as const, content: 'hello' }]
+    const stream = await client.chat.completions.create({ model: 'glm-4', messages, stream: true, max_tokens: 20 })
+    let text = ''
+    for await (const { choices } of stream) {
+      text += choices[0]!.delta.content ?? ''
+    }
+    expect(text).toBe('word '.repeat(20))
+  })
+
+  test('an error before the first byte is an answer like any other', async () => {
+    const simulator = await simulatorOf()
+    simulator.failNext('1302')
+    const gateway = await startGateway(simulator)
+    const response = await gateway.chat(STREAM)
+    expect([response.status, response.headers.get('x-headgate-outcome')]).toEqual([429, 'failed'])
+    expect(await response.json()).toMatchObject({ error: { code: '1302' } })
+  })
+
+  test('an error in the first event is retried', async () => {
+    const upstream = await upstreamOf()
+    const retry = { maxAttempts: 2, baseMs: 1, capMs: 2 }
+    const gateway = await startGateway(upstream, { pool: { retry } })
+    const answer = gateway.chat(STREAM)
+    begin(await upstream.arrival(0)).end('data: {"error":{"code":"1302","message":"busy"}}\n\n')
+    begin(await upstream.arrival(1)).end(CHUNK)
+    const response = await answer
+    expect(response.headers.get('x-headgate-attempts')).toBe('2')
+    expect(await response.text()).toBe(CHUNK)
+  })
+
+  test.each([
+    ['the provider’s own error', `data: {"error":{"code":"1305","message":"key ${API_KEY}"}}\n\n`, '1305'],
+    ['a cut', undefined, 'provider_error'],
+  ])('%s in the middle: one more event, and the end', async (_, text, code) => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream, { pool: { degradedMessage: 'busy' } })
+    const answer = gateway.chat(STREAM)
+    const response = begin(await upstream.arrival(0))
+    response.write(CHUNK)
+    const reader = (await answer).body!.getReader()
+    expect(await readUntil(reader, (read) => read.length >= CHUNK.length)).toBe(CHUNK)
+    if (text) response.write(text)
+    else response.socket!.destroy()
+    const rest = await readUntil(reader, () => false)
+    expect(rest).toMatch(/^data: .*\n\n$/)
+    expect(JSON.parse(rest.slice(6))).toMatchObject({ error: { code } })
+    expect(rest).not.toContain(API_KEY)
+    expect(upstream.received).toHaveLength(1)
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([{ httpStatus: 200, outcome: 'failed' }])
+  })
+
+  test('the deadline in the middle: one more event, and the end', async () => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream)
+    const answer = gateway.chat(STREAM, { 'x-headgate-deadline': '1s' })
+    const { response, closed } = await upstream.arrival(0)
+    begin({ response } as Received).write(CHUNK)
+    const text = await (await answer).text()
+    expect(text.startsWith(`${CHUNK}data: `)).toBe(true)
+    expect(JSON.parse(text.slice(CHUNK.length + 6))).toMatchObject({ error: { code: 'deadline_exceeded' } })
+    await closed
+  })
+
+  test('degraded: 200 with the message in chunks', async () => {
+    const simulator = await simulatorOf()
+    simulator.failNext('1302')
+    const gateway = await startGateway(simulator, { pool: { degradedMessage: '抱歉' } })
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: 'any', maxRetries: 0 })
+    const { data, response } = await client.chat.completions
+      .create({ model: 'glm-4', messages: [{ role: 'user', content: 'hello' }], stream: true })
+      .withResponse()
+    expect(response.headers.get('x-headgate-outcome')).toBe('degraded')
+    let text = ''
+    for await (const { choices } of data) text += choices[0]!.delta.content ?? ''
+    expect(text).toBe('抱歉')
+  })
+
+  test('a client that hangs up in the middle cuts the call; its slot is free for the next', async () => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream, { pool: { limits: { concurrency: 1 }, adaptive: false } })
+    const controller = new AbortController()
+    const answer = gateway.chat(STREAM, {}, controller.signal)
+    const { response, closed } = await upstream.arrival(0)
+    begin({ response } as Received).write(CHUNK)
+    const reader = (await answer).body!.getReader()
+    await reader.read()
+    const next = gateway.chat(STREAM)
+    controller.abort()
+    await closed
+    begin(await upstream.arrival(1)).end(CHUNK)
+    expect(await (await next).text()).toBe(CHUNK)
+    await gateway.close()
+    expect(gateway.log.requests().map(({ outcome }) => outcome)).toEqual(['cancelled', 'completed'])
+  })
+
+  test('a slow client holds the provider up, and nothing is lost', async () => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream)
+    const answer = new Promise<IncomingMessage>((resolve) => {
+      const request = http.request(`${gateway.url}/v1/chat/completions`, { method: 'POST' }, resolve)
+      request.end(JSON.stringify(STREAM))
+    })
+    const response = begin(await upstream.arrival(0))
+    const part = `data: {"choices":[],"pad":"${'x'.repeat(1_000_000)}"}\n\n`
+    for (let i = 0; i < 40; i++) response.write(part)
+    response.end()
+    const slow = await answer
+    // Nothing is read of it yet, while others come and go.
+    for (let i = 0; i < 20; i++) await fetch(`${gateway.url}/healthz`).then((one) => one.text())
+    expect(response.writableFinished).toBe(false)
+    let bytes = 0
+    for await (const piece of slow) bytes += (piece as Buffer).length
+    expect(bytes).toBe(40 * part.length)
+  })
+})
