@@ -90,7 +90,7 @@ module.exports = {
     {
       name: 'one-composition-root',
       comment:
-        'Only headgate.ts builds implementations, and gate.ts, the object it returns, starts requests on them. Other top-level files name types; config may look up provider profiles.',
+        'Only headgate.ts builds implementations; gate.ts, the object it returns, and admission.ts start requests on them. Other top-level files name types; config may look up provider profiles.',
       severity: 'error',
       from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/(headgate|gate)\\.ts$' },
       to: { path: '^src/(intake|request|dispatch|limits)/', ...VALUES_ONLY },

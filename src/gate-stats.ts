@@ -9,6 +9,6 @@ export function limitStatsOf(dispatcher: Dispatcher, plan: PoolPlan): Pick<PoolS
   const learned = known.ceilings.filter(([index]) => own.has(index))
   return {
     ceilings: Object.fromEntries(learned.map(([index, value]) => [spec.limits[index]!.id, value])),
-    coolDownMs: dispatcher.coolDownMs(plan.index),
+    coolDownMs: dispatcher.outlook.coolDownMs(plan.index),
   }
 }

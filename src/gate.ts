@@ -1,10 +1,6 @@
-import { randomUUID } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
+import { type AdmissionParts, Admissions } from './admission.js'
 import type { OutcomeStatus } from '../machines/vocabulary.js'
-import type { Clock } from './clock.js'
-import type { ResolvedConfig } from './config.js'
 import type { Dispatcher } from './dispatch/dispatcher.js'
-import type { Shadow } from './dispatch/shadow.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEmitter, GateEvents } from './events.js'
@@ -12,65 +8,35 @@ import { limitStatsOf } from './gate-stats.js'
 import type { GateStats, LimitChange, PoolStats, WaitCost } from './gate-types.js'
 import { HttpDesk, routeTo } from './http/desk.js'
 import { type GovernedFetch, governedFetch } from './http/governed-fetch.js'
-import {
-  type ApiInput,
-  type CallInput,
-  type ChatCompletion,
-  type ChatInput,
-  checkCall,
-  checkFunction,
-  type Priority,
-  PRIORITY_WEIGHT,
-  payloadOf,
-} from './intake/input.js'
-import type { Admission, Intake } from './intake/intake.js'
+import { type ApiInput, type CallInput, type ChatCompletion, type ChatInput, checkCall } from './intake/input.js'
 import { movesOf } from './limit-change.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
-import type { HttpCaller } from './providers/http-caller.js'
-import type { PoolRuntime } from './request/entry.js'
-import { EventStream } from './request/event-stream.js'
-import { httpWork } from './request/http-work.js'
 import type { GateRequest, Outcome } from './request/request.js'
-import type { RequestRunner } from './request/runner.js'
-import { functionWork, type RunContext, type Work } from './request/work.js'
+import type { RunContext } from './request/work.js'
 
 /** Leaves a command the rest of 5 s for its own start. */
 const READY_TIMEOUT_MS = 4_500
 /** How long `close` waits for cut calls to give their slots back; what is left returns with the lease. */
 const CLOSE_TIMEOUT_MS = 2_000
-const DEFAULT_TENANT = 'default'
 
-type Asked = Parameters<PoolRuntime['permits']['estimateWaitMs']>[0]
-
-export interface GatePool {
-  readonly runtime: PoolRuntime
-  readonly intake: Intake
-  readonly dispatcher: Dispatcher
-  /** In place of the dispatcher where nothing may be delayed. */
-  readonly shadow: Shadow | undefined
-}
-
-export interface GateParts {
-  readonly config: ResolvedConfig
-  readonly clock: Clock
+export interface GateParts extends AdmissionParts {
   readonly events: GateEmitter
-  readonly pools: ReadonlyMap<string, GatePool>
   readonly dispatchers: readonly Dispatcher[]
-  readonly runner: RequestRunner
-  readonly caller: HttpCaller
   readonly connection: RedisConnection | undefined
 }
 
 /** Governs calls: see `createHeadgate`. */
 export class Headgate {
   readonly #parts: GateParts
+  readonly #admissions: Admissions
   readonly #counts = new Map<string, { outcomes: Record<OutcomeStatus, number>; provider429: Record<string, number> }>()
   #closed: Promise<void> | undefined
   #desk: HttpDesk | undefined
 
   constructor(parts: GateParts) {
     this.#parts = parts
+    this.#admissions = new Admissions(parts)
     for (const name of parts.pools.keys()) {
       const outcomes = { completed: 0, degraded: 0, failed: 0, cancelled: 0, expired: 0 }
       this.#counts.set(name, { outcomes, provider429: {} })
@@ -92,13 +58,13 @@ export class Headgate {
    * CANCELLED, DEADLINE_EXCEEDED or QUEUE_FULL while it waited at the gate.
    */
   async spawn(input: ChatInput | ApiInput): Promise<GateRequest> {
-    const { intake, admission } = this.#admitPost(input)
+    const { intake, admission } = this.#admissions.post(input)
     return (await intake.enter(admission)).request
   }
 
   /** Spawns a request if there is a place now; undefined at once when the queue is full. */
   trySpawn(input: ChatInput | ApiInput): GateRequest | undefined {
-    const { intake, admission } = this.#admitPost(input)
+    const { intake, admission } = this.#admissions.post(input)
     return intake.tryEnter(admission)?.request
   }
 
@@ -115,11 +81,7 @@ export class Headgate {
    * mend, and its value is returned. What it throws for good arrives as a HeadgateError with that as its `cause`.
    */
   async run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Promise<T> {
-    checkCall(input, this.#parts.pools)
-    checkFunction(fn)
-    const { runtime } = this.#parts.pools.get(input.pool)!
-    const work = functionWork(runtime.config.provider, this.#parts.clock, fn)
-    const { intake, admission } = this.#admit(input, work, input.estimatedTokens ?? 0, runtime.config.models[0] ?? '')
+    const { intake, admission } = this.#admissions.run(input, fn)
     const { request } = await intake.enter(admission)
     return unwrap(await request.outcome) as T
   }
@@ -176,9 +138,8 @@ export class Headgate {
    * How long a request of this cost would wait for its grant if it came now, in ms: an estimate by what is known of the
    * fleet's queues. `Infinity` while the pool is paused.
    */
-  estimateWait(pool: string, { tokens = 0, tenant = DEFAULT_TENANT, priority = 'normal' }: WaitCost = {}): number {
-    checkCall({ pool, tenant, priority, estimatedTokens: tokens }, this.#parts.pools)
-    return this.#pool(pool).runtime.permits.estimateWaitMs(this.#asked(pool, tenant, priority, tokens))
+  estimateWait(pool: string, cost: WaitCost = {}): number {
+    return this.#admissions.estimateMs({ pool, ...cost })
   }
 
   /** Resolves when the store has answered; rejects with STORE_UNAVAILABLE within 5 s, naming host and cause. */
@@ -267,79 +228,6 @@ export class Headgate {
   #pool(name: string) {
     checkCall({ pool: name }, this.#parts.pools)
     return this.#parts.pools.get(name)!
-  }
-
-  #admitPost(input: ChatInput | ApiInput): { intake: Intake; admission: Admission } {
-    checkCall(input, this.#parts.pools)
-    const { config } = this.#parts.pools.get(input.pool)!.runtime
-    const payload = payloadOf(input, config.provider, config.models[0] ?? '')
-    const stream = payload.stream ? new EventStream() : undefined
-    const work = httpWork(this.#parts.caller, config, { ...payload, stream })
-    return this.#admit(input, work, payload.tokens, payload.model, stream)
-  }
-
-  #admit(input: CallInput, work: Work, estimatedTokens: number, model: string, stream?: EventStream) {
-    const { clock, runner, config } = this.#parts
-    const { runtime, intake } = this.#parts.pools.get(input.pool)!
-    const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
-    // One signal may stand for a thousand requests; Node would warn of a leak from the eleventh on.
-    if (signal) setMaxListeners(0, signal)
-    const arrivedMs = clock.now()
-    const deadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
-    const tooLarge = runtime.plan.tooLarge({ tokens: estimatedTokens }, tenant)
-    if (tooLarge) {
-      const { id, max, cost } = tooLarge
-      throw new HeadgateError('BAD_REQUEST', `the request costs ${cost} of ${id}, which allows at most ${max}`)
-    }
-    const asked = this.#asked(input.pool, tenant, priority, estimatedTokens)
-    if (deadlineMs !== undefined) this.#checkDeadline(input.pool, asked, deadlineMs - arrivedMs)
-    const id = randomUUID()
-    const { flowKey, draws } = asked
-    const tenantWeight = config.tenants.get(tenant)?.weight ?? 1
-    const classWeight = PRIORITY_WEIGHT[priority]
-    const weight = tenantWeight * classWeight
-    const start = () =>
-      runner.start({
-        id,
-        pool: runtime,
-        tenant,
-        flowKey,
-        tenantWeight,
-        classWeight,
-        draws,
-        estimatedTokens,
-        work,
-        stream,
-        model,
-        arrivedMs,
-        deadlineMs,
-        signal,
-      })
-    return { intake, admission: { id, flowKey, weight, deadlineMs, signal, start } }
-  }
-
-  #asked(pool: string, tenant: string, priority: Priority, tokens: number) {
-    const { plan } = this.#pool(pool).runtime
-    return { pool: plan.index, flowKey: `${pool}|${tenant}|${priority}`, draws: plan.draws(tenant), tokens }
-  }
-
-  /** Who can't make the deadline is told at once, instead of waiting for nothing. */
-  #checkDeadline(pool: string, asked: Asked, leftMs: number): void {
-    const { permits } = this.#pool(pool).runtime
-    const leastMs = permits.leastWaitMs(asked)
-    if (leastMs <= leftMs) return
-    const waitMs = Math.ceil(permits.estimateWaitMs(asked))
-    const message = `pool ${pool}: the wait would be about ${waitMs} ms, the deadline is in ${Math.round(leftMs)} ms`
-    const retryAfterMs = Math.max(0, Math.ceil(leastMs - leftMs))
-    throw new HeadgateError('DEADLINE_EXCEEDED', message, { retryable: true, retryAfterMs })
-  }
-}
-
-function deadlineOf(deadline: number | string): number {
-  try {
-    return parseDurationMs(deadline)
-  } catch {
-    throw new HeadgateError('BAD_REQUEST', `deadline: expected ms or a duration such as '30s', got ${String(deadline)}`)
   }
 }
 

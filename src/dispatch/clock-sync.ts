@@ -49,6 +49,11 @@ export class ClockSync {
     return localMs + this.#lower - (localMs - this.#atMs) * DRIFT
   }
 
+  /** When something began, at the earliest; never, before the first reply: then it begins when the store hears of it. */
+  since(localMs: number): number {
+    return this.synced ? this.earliest(localMs) : Number.MAX_SAFE_INTEGER
+  }
+
   /** The store's clock reads at most this. */
   latest(localMs: number): number {
     return localMs + this.#upper + (localMs - this.#atMs) * DRIFT

@@ -3,9 +3,9 @@ import { type Actor, createActor } from 'xstate'
 import { dispatcherMachine } from '../../machines/dispatcher-machine.js'
 import type { DispatcherState } from '../../machines/vocabulary.js'
 import type { ControlChange, ExchangeReply, GroupSpec, GroupUsage } from '../limits/store.js'
-import { Alarm } from './alarm.js'
+import { Alarms } from './alarms.js'
 import { ClockSync } from './clock-sync.js'
-import { estimateWaitMs, gateMs, leastWaitMs } from './estimate.js'
+import { Outlook } from './outlook.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
 import { Grants } from './grants.js'
 import { Isolation } from './isolation.js'
@@ -13,13 +13,6 @@ import { isUnheard } from './local-flow.js'
 import type { DispatcherOptions } from './options.js'
 import { type Batch, type Known, Session } from './session.js'
 import { Waiters } from './waiters.js'
-
-const RETRY_BASE_MS = 50
-const RETRY_CAP_MS = 1_000
-/** News that nobody waits for is gathered for so long. */
-const GATHER_MS = 25
-/** A waiter whose wake-up was lost is found by asking again, within this and half as much again. */
-const HEAL_MS = 1_000
 
 /**
  * One process's dispatcher of one group. One exchange with the store is in flight at a time; whatever arrives meanwhile,
@@ -34,11 +27,10 @@ export class Dispatcher {
   readonly #waiters: Waiters
   readonly #grants: Grants
   readonly #isolation: Isolation
-  readonly #askAlarm: Alarm
-  readonly #gatherAlarm: Alarm
-  readonly #leaseAlarm: Alarm
-  readonly #reconnectAlarm: Alarm
+  readonly #alarms: Alarms
   readonly #idle = new EventEmitter()
+  /** What is known of waits. */
+  readonly outlook: Outlook
   /** Exchanges sent and grants received, since the start. */
   readonly counters = { roundTrips: 0, granted: 0 }
   /** Resolves when the store has answered for the first time. */
@@ -58,11 +50,9 @@ export class Dispatcher {
     this.#session = new Session(options, options.name)
     this.#waiters = new Waiters(spec)
     this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, () => this.#ask())
+    this.outlook = new Outlook(options, this.#session.known, this.#waiters, this.#sync)
     this.#isolation = new Isolation(options, this.#session, this.#waiters, this.#sync)
-    this.#askAlarm = new Alarm(clock, () => this.#ask())
-    this.#gatherAlarm = new Alarm(clock, () => this.#ask())
-    this.#leaseAlarm = new Alarm(clock, () => this.#ask())
-    this.#reconnectAlarm = new Alarm(clock, () => this.#ask())
+    this.#alarms = new Alarms(options, this.#sync, () => this.#ask())
     this.#idle.setMaxListeners(0)
     this.joined = new Promise((resolve) => {
       this.#markJoined = resolve
@@ -113,7 +103,7 @@ export class Dispatcher {
       wake: () => this.#ask(),
       up: () => {
         this.#failures = 0
-        this.#reconnectAlarm.clear()
+        this.#alarms.reconnected()
         this.#ask()
       },
       down: (cause) => this.#lost(cause),
@@ -159,21 +149,6 @@ export class Dispatcher {
     else this.#gather()
   }
 
-  /** Left of a pool's cool-down; `Infinity` while it is paused. */
-  coolDownMs(pool: number): number {
-    return gateMs(this.#view, pool)
-  }
-
-  /** Time until a request of this cost would be granted, by what is known now; an estimate, in ms. */
-  estimateWaitMs(request: Pick<TokenRequest, 'pool' | 'flowKey' | 'draws' | 'tokens'>): number {
-    return estimateWaitMs(this.#view, request)
-  }
-
-  /** As `estimateWaitMs`, but certainly no longer than the wait will be, as things are. */
-  leastWaitMs(request: Pick<TokenRequest, 'pool' | 'flowKey' | 'draws' | 'tokens'>): number {
-    return leastWaitMs(this.#view, request)
-  }
-
   /** Resolves when nothing waits and every grant is settled and reported. */
   async idle(): Promise<void> {
     while (!this.#isIdle) await new Promise((resolve) => this.#idle.once('idle', resolve))
@@ -188,9 +163,9 @@ export class Dispatcher {
     if (this.#isIdle && this.#session.joined && this.#failures === 0 && !this.#stopped) {
       this.#leaving = true
       this.#ask()
-      await this.#left()
+      await new Promise<void>((resolve) => this.#idle.once('left', resolve))
     }
-    for (const alarm of [this.#askAlarm, this.#gatherAlarm, this.#leaseAlarm, this.#reconnectAlarm]) alarm.clear()
+    this.#alarms.clear()
     this.#grants.stop()
     this.#isolation.stop()
     this.#actor.send({ type: 'STOP' })
@@ -204,11 +179,6 @@ export class Dispatcher {
 
   control(change: ControlChange): Promise<void> {
     return this.#options.store.control(change)
-  }
-
-  get #view() {
-    const { clock, spec } = this.#options
-    return { spec, known: this.#session.known, waiters: this.#waiters, storeMs: this.#sync.earliest(clock.now()) }
   }
 
   readonly #mayHandOff = (): boolean =>
@@ -225,23 +195,19 @@ export class Dispatcher {
     return this.#actor.getSnapshot().status !== 'active'
   }
 
-  #left(): Promise<void> {
-    return new Promise((resolve) => this.#idle.once('left', resolve))
-  }
-
   #announceIdle(): void {
     if (this.#isIdle) this.#idle.emit('idle')
   }
 
   /** Wants an exchange before long. */
   #gather(): void {
-    if (!this.#gatherAlarm.armed && !this.#wanted) this.#gatherAlarm.set(this.#options.clock.now() + GATHER_MS)
+    if (!this.#wanted) this.#alarms.gather()
   }
 
   /** Wants an exchange soon: at once when none is in flight, after this one otherwise. */
   #ask(): void {
     this.#wanted = true
-    if (this.#busy || this.#scheduled || this.#stopped || this.#reconnectAlarm.armed) return
+    if (this.#busy || this.#scheduled || this.#stopped || this.#alarms.reconnecting) return
     this.#scheduled = true
     // What else happens in this turn belongs to the same batch.
     queueMicrotask(() => {
@@ -254,7 +220,7 @@ export class Dispatcher {
     this.#busy = true
     while (this.#wanted && !this.#stopped) {
       this.#wanted = false
-      this.#gatherAlarm.clear()
+      this.#alarms.gathered()
       this.#batch = this.#nextBatch()
       try {
         this.counters.roundTrips++
@@ -283,18 +249,17 @@ export class Dispatcher {
     if (this.#batch && this.#session.abandons(this.#batch, nowMs)) {
       this.#distrust ||= this.#batch.exchange.distrust
       this.#forget()
-    } else if (this.#batch) return this.#batch
+    } else if (this.#batch) {
+      // What came since it was first sent is the next batch's.
+      this.#wanted = !this.#session.owed.isEmpty || this.#waiters.hasNews
+      return this.#batch
+    }
     if (this.#session.refresh(nowMs)) this.#forget()
-    const statements = this.#waiters.statements((localMs) => this.#storeTimeOf(localMs))
+    const statements = this.#waiters.statements((localMs) => this.#sync.since(localMs))
     if (this.#waiters.hasNews) this.#wanted = true
     const distrust = this.#distrust
     this.#distrust = false
     return this.#session.compose(statements, this.#sync, nowMs, distrust, this.#leaving)
-  }
-
-  /** Before the first reply the store's time is not known: then the wait begins with the statement. */
-  #storeTimeOf(localMs: number): number {
-    return this.#sync.synced ? this.#sync.earliest(localMs) : Number.MAX_SAFE_INTEGER
   }
 
   /** Under a new process id nothing stands that the former was granted and has not sent. */
@@ -305,30 +270,35 @@ export class Dispatcher {
 
   #lost(cause: unknown): void {
     if (this.#stopped) return
-    const { clock, onNews, spec } = this.#options
+    const { onNews, spec } = this.#options
     onNews({ group: spec.group, type: 'store-error', state: this.state, cause })
     this.#actor.send({ type: 'STORE_LOST' })
-    const delayMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(10, this.#failures++))
     this.#wanted = true
-    this.#reconnectAlarm.set(clock.now() + delayMs)
+    this.#alarms.reconnect(this.#failures++)
     if (this.#session.joined) this.#isolation.begin()
   }
 
   #absorb(batch: Batch, reply: ExchangeReply, receivedMs: number): void {
-    const { spec, onNews, clock } = this.#options
+    const { spec, onNews } = this.#options
     // The reply to a repeated batch may be that of its first sending.
     const aheadMs = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
-    const { joined } = this.#session
-    this.#isolation.end()
-    if (batch.exchange.seq === 0 && !reply.fenced) return this.#ask() // A knock: the lease is still alive.
-    this.#session.answered(batch, reply)
-    this.#follow(reply)
-    // Before anything else: a jump over the lease's end fences this process too.
+    // Before anything else: by this clock the journal would be out of date, and a jump over the lease's end fences too.
     if (aheadMs > 0) {
       this.#distrust = true
       this.#session.journal.shift(aheadMs)
       onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
     }
+    const { joined } = this.#session
+    this.#isolation.end()
+    if (batch.exchange.seq === 0 && !reply.fenced) {
+      // A knock, and the lease is still alive. What was sent last may be applied or not: a new process id leaves no doubt.
+      this.#session.rejoin()
+      this.#forget()
+      this.#wanted = true
+      return
+    }
+    this.#session.answered(batch, reply)
+    this.#follow(reply)
     if (reply.fenced) {
       if (joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
       this.#forget()
@@ -339,19 +309,8 @@ export class Dispatcher {
     this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
     if (aheadMs > 0) this.#grants.recallAll()
     if (reply.restate) this.#waiters.restate()
-    this.#setAlarms(reply, clock.now())
+    this.#alarms.follow(reply, this.#waiters.size > 0, this.#session.open.size > 0 || this.#grants.dated > 0)
     if (aheadMs > 0 || this.#waiters.isUnheard) this.#wanted = true
-  }
-
-  #setAlarms(reply: ExchangeReply, nowMs: number): void {
-    const { random, leaseMs } = this.#options
-    const waits = this.#waiters.size > 0
-    const healMs = nowMs + HEAL_MS * (1 + random() / 2)
-    if (!waits && reply.learnUntilMs === 0) this.#askAlarm.clear()
-    else if (reply.retryAtMs > 0) this.#askAlarm.set(Math.min(healMs, this.#sync.localWhen(reply.retryAtMs)))
-    else this.#askAlarm.set(healMs)
-    if (waits || this.#session.open.size > 0 || this.#grants.dated > 0) this.#leaseAlarm.set(nowMs + leaseMs / 3)
-    else this.#leaseAlarm.clear()
   }
 
   /** Follows what the reply says of the store in the dispatcher's machine. */

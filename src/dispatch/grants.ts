@@ -1,4 +1,4 @@
-import type { ExchangeReply } from '../limits/store.js'
+import { type ExchangeReply, MAX_COSTS } from '../limits/store.js'
 import { Calendar, type DatedGrant } from './calendar.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd, Observation, TokenRequest } from './grant.js'
@@ -6,6 +6,9 @@ import { type LocalFlow, serviceOf } from './local-flow.js'
 import type { DispatcherOptions } from './options.js'
 import type { Batch, Session } from './session.js'
 import type { Waiters } from './waiters.js'
+
+/** The store is told of more waiters of a flow when it knows of fewer. */
+const TOP_UP = MAX_COSTS / 2
 
 /**
  * Grants from the store's reply to their end. A grant is bound at its date, to a waiter of its flow that it covers; what
@@ -46,14 +49,18 @@ export class Grants {
         const { pool } = flow ?? { pool: -1 }
         // The reply may be older than a cool-down that this process has yet to report.
         const stands = flow && !voided && notBeforeMs >= this.session.owed.coolDownOf(pool)
-        if (!stands) this.session.giveBack(draws, tokens, true, notBeforeMs)
-        else {
+        if (!stands) {
+          this.session.giveBack(draws, tokens, true, notBeforeMs)
+          this.ask() // Somebody else may be waiting for it.
+        } else {
           flow.dated++
           const dueMs = this.sync.localWhen(notBeforeMs)
           this.#calendar.add({ order: this.#order++, flowKey: key, pool, tokens, notBeforeMs, dueMs })
         }
         if (flow) flow.shown = Math.max(0, flow.shown - 1)
       }
+      // The store knows of few or none of those who are left.
+      if (flow && flow.shown < TOP_UP && flow.waiting - flow.dated > flow.shown) this.waiters.touch(flow)
     }
     for (const [key, limit, max] of reply.refused) this.#refuse(key, limit, max)
     this.waiters.allowHandoffs(reply.handoffs)
@@ -80,7 +87,7 @@ export class Grants {
       this.session.owed.serve(grant.pool, grant.tenant, grant.flowKey, more)
     }
     if (end.cuts?.length) this.waiters.forbidHandoffs(grant.pool)
-    else if (mayHandOff()) this.#handOff(grant)
+    else if (mayHandOff() && this.#handOff(grant)) return 'later'
     return 'urgent'
   }
 
@@ -131,7 +138,8 @@ export class Grants {
   #bind(dated: DatedGrant): void {
     const flow = this.waiters.flow(dated.flowKey)
     if (!flow) return
-    const request = this.waiters.covered(flow, dated.tokens)
+    // Where no limit counts tokens, the store is not told of them.
+    const request = this.waiters.covered(flow, flow.perToken === 0 ? Number.POSITIVE_INFINITY : dated.tokens)
     if (!request) {
       this.#return(dated)
       return
@@ -144,16 +152,17 @@ export class Grants {
     this.#hand(flow, request, dated.notBeforeMs)
   }
 
-  /** A freed slot goes to the next in line of this process, as far as the store said that it may. */
-  #handOff(freed: Grant): void {
+  /** A freed slot goes to the next in line of this process, as far as the store said that it may; true if it did. */
+  #handOff(freed: Grant): boolean {
     const heir = this.waiters.heir(freed.draws)
     const request = heir && this.waiters.covered(heir, Number.POSITIVE_INFINITY)
-    if (!request) return
+    if (!request) return false
     heir.handoffs--
     heir.shown = Math.max(0, heir.shown - 1)
     for (const index of freed.draws) this.session.owed.free(index, -1)
     this.session.owed.serve(heir.pool, heir.tenant, heir.key, serviceOf(heir, request.tokens))
     this.#hand(heir, request, Math.ceil(this.sync.latest(this.options.clock.now())))
+    return true
   }
 
   #hand(flow: LocalFlow, request: TokenRequest, notBeforeMs: number): void {

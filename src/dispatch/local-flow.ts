@@ -70,6 +70,7 @@ export function stateFlow(flow: LocalFlow, storeTimeOf: (localMs: number) => num
   let { load } = flow
   let skip = flow.dated
   let sinceMs = 0
+  const uniform = perToken === 0
   for (let place = flow.first; place && costs.length < MAX_COSTS; place = place.next) {
     const { tokens } = place.item
     if (skip-- > 0) {
@@ -77,12 +78,13 @@ export function stateFlow(flow: LocalFlow, storeTimeOf: (localMs: number) => num
       continue
     }
     if (costs.length === 0) sinceMs = Math.max(0, Math.floor(storeTimeOf(place.item.sinceMs)))
+    if (uniform) break
     costs.push(tokens)
   }
-  flow.shown = costs.length
   flow.dirty = false
   flow.handoffs = 0
   const count = Math.max(0, flow.waiting - flow.dated)
+  flow.shown = uniform ? count : costs.length
   const stated = { key, pool, tenant, tenantWeight, classWeight, draws, base, perToken, sinceMs, costs }
   return { ...stated, count, load: Math.max(0, load) }
 }

@@ -3,7 +3,7 @@ import type { Dispatcher } from './dispatcher.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
 
 /** What a request needs of whoever grants. */
-export type Permits = Pick<Dispatcher, 'request' | 'withdraw' | 'maySend' | 'settle' | 'estimateWaitMs' | 'leastWaitMs'>
+export type Permits = Pick<Dispatcher, 'request' | 'withdraw' | 'maySend' | 'settle'>
 
 export interface ShadowCounts {
   readonly requests: number
@@ -92,14 +92,6 @@ export class Shadow implements Permits {
     }
     this.dispatcher.withdraw(twin.request)
     this.#count(this.clock.now() - grant.boundAtMs)
-  }
-
-  estimateWaitMs(request: Parameters<Permits['estimateWaitMs']>[0]): number {
-    return this.dispatcher.estimateWaitMs(request)
-  }
-
-  leastWaitMs(): number {
-    return 0
   }
 
   #count(waitMs: number): void {

@@ -80,7 +80,7 @@ export class Waiters {
   covered(flow: LocalFlow, tokens: number): TokenRequest | undefined {
     let left = MAX_LOOK
     for (let place = flow.first; place && left-- > 0; place = place.next) {
-      if (place.item.tokens <= tokens) return place.item
+      if (flow.perToken === 0 || place.item.tokens <= tokens) return place.item
     }
     return undefined
   }

@@ -15,6 +15,8 @@ export interface Admission {
   /** Local time after which waiting at the gate is over; undefined for never. */
   readonly deadlineMs: number | undefined
   readonly signal: AbortSignal | undefined
+  /** How long it would wait if it came now, in ms: for whoever is turned away. */
+  readonly waitMs: () => number
   /** Creates the request; called in the same turn in which its place becomes free. */
   readonly start: () => RunningRequest
 }
@@ -89,7 +91,7 @@ export class Intake {
     if (running) return Promise.resolve(running)
     if (this.#gate.size >= MAX_AT_GATE) {
       const message = `pool ${this.name}: ${MAX_AT_GATE} producers wait already`
-      return Promise.reject(new HeadgateError('QUEUE_FULL', message, { retryable: true }))
+      return Promise.reject(new HeadgateError('QUEUE_FULL', message, { retryable: true, ...hintOf(admission) }))
     }
     return new Promise((resolve, reject) => this.#line(admission, resolve, reject))
   }
@@ -116,6 +118,7 @@ export class Intake {
       leave(
         new HeadgateError('DEADLINE_EXCEEDED', `pool ${this.name}: the deadline passed before the queue had a place`, {
           retryable: true,
+          ...hintOf(admission),
         }),
       )
     const timer =
@@ -148,6 +151,11 @@ export class Intake {
     if (timer !== undefined) this.clock.clearTimeout(timer)
     if (onAbort) admission.signal?.removeEventListener('abort', onAbort)
   }
+}
+
+function hintOf({ waitMs }: Admission): { readonly retryAfterMs?: number } {
+  const retryAfterMs = Math.ceil(waitMs())
+  return Number.isFinite(retryAfterMs) ? { retryAfterMs } : {}
 }
 
 function cancelledAtGate(): HeadgateError {

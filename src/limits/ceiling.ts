@@ -50,17 +50,18 @@ export class Ceilings {
 
   /**
    * Learns from a refusal; nothing when its call was granted no later than the last cut, so a burst cuts once. A refused
-   * probe restores the proven level; anything else halves what is in flight, or takes a quarter off a rate.
+   * probe restores the proven level; anything else halves what is in flight, or takes a quarter off a rate. True if it cut.
    */
-  cut(spec: LimitSpec, configured: number, inFlight: number, grantedAtMs: number, nowMs: number): void {
+  cut(spec: LimitSpec, configured: number, inFlight: number, grantedAtMs: number, nowMs: number): boolean {
     const ceiling = this.#byLimit.get(spec.id)
-    if (ceiling && grantedAtMs <= ceiling.cutAtMs) return
+    if (ceiling && grantedAtMs <= ceiling.cutAtMs) return false
     const current = this.effective(spec.id, configured)
     const probing = ceiling?.probing ?? false
     const reduced = spec.windowMs === 0 ? Math.min(current, inFlight) / 2 : (current * 3) / 4
     const value = Math.max(1, probing ? Math.min(ceiling!.proven, current) : Math.floor(reduced))
-    const spacingMs = probing ? Math.min(MAX_PROBE_MS, (ceiling?.spacingMs ?? PROBE_MS) * 2) : PROBE_MS
+    const spacingMs = Math.min(MAX_PROBE_MS, (probing ? ceiling!.spacingMs : PROBE_MS) * 2)
     this.#byLimit.set(spec.id, { value, proven: value, cutAtMs: nowMs, changedAtMs: nowMs, spacingMs, probing: false })
+    return true
   }
 
   /** Climbs by a step when a probe is due and at least half is used; once the configured limit is proven the ceiling is gone. */

@@ -53,8 +53,10 @@ export function agedWeight(classWeight: number, waitedMs: number): number {
   return Math.min(MAX_CLASS_WEIGHT, classWeight * 2 ** doublings)
 }
 
-/** Whether the flow has a request whose cost is known. */
-export const isShown = (flow: FlowNode) => flow.count > 0 && flow.costs.length > 0
+/** How many of a flow's waiters have a cost that is known: where no limit counts tokens, all. */
+export function shownOf({ count, perToken, costs }: FlowNode): number {
+  return perToken === 0 ? count : Math.min(count, costs.length)
+}
 
 /**
  * Who goes next: start-time fair queueing (Goyal, Vin & Chen 1996), three levels deep: pools that share a limit, tenants of a
@@ -139,14 +141,16 @@ export class FairTree {
     pool.tag = Math.max(0, pool.tag + delta)
     const tenant = pool.tenants.get(tenantName)
     if (!tenant) {
-      const tag = (pool.idle.get(tenantName) ?? pool.virtual) + delta
+      // A tag that virtual time has passed is as good as none, whether or not it was forgotten yet.
+      const tag = Math.max(pool.idle.get(tenantName) ?? 0, pool.virtual) + delta
       if (tag > pool.virtual) pool.idle.set(tenantName, tag)
       else pool.idle.delete(tenantName)
       return
     }
     tenant.tag = Math.max(0, tenant.tag + Math.ceil(delta / tenant.weight))
     const flow = tenant.flows.get(`${processId}|${key}`)
-    if (flow) flow.tag = Math.max(0, flow.tag + Math.ceil(delta / flow.classWeight))
+    const isKept = flow && (flow.count > 0 || flow.tag > tenant.virtual)
+    if (isKept) flow.tag = Math.max(0, flow.tag + Math.ceil(delta / flow.classWeight))
   }
 
   clear(): void {

@@ -80,6 +80,7 @@ export class Learning {
     for (const limit of limits) {
       if (limit.windowMs === 0) continue
       const log = this.ledger.log(limit)
+      log.expire(round.nowMs)
       const free = this.ledger.allowed(limit) - log.sum
       const lost = complete || !this.#heard ? 0 : free
       const remembered = limit.windowMs >= LONG_WINDOW_MS ? (this.#used.get(limit.id) ?? 0) - log.sum : 0

@@ -30,6 +30,13 @@ export class Ledger {
     return log.sum + (this.#pendingSums.get(log) ?? 0)
   }
 
+  /** What `used` would say, without a change. */
+  usedAt(limit: LimitSpec, nowMs: number): number {
+    if (limit.windowMs === 0) return this.#inFlight.get(limit.id) ?? 0
+    const log = this.#logs.get(limit.id)
+    return log ? log.sum - log.freedBy(nowMs) : 0
+  }
+
   inFlight(id: string): number {
     return this.#inFlight.get(id) ?? 0
   }

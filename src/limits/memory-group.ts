@@ -21,7 +21,7 @@ import { StoreTime } from './store-time.js'
 export class MemoryGroup {
   #epoch = ''
   #version = 0
-  readonly #time = new StoreTime()
+  #time = new StoreTime()
   readonly #ledger = new Ledger()
   readonly #tree = new FairTree()
   readonly #members = new Members(this.#ledger, this.#tree)
@@ -65,11 +65,11 @@ export class MemoryGroup {
   }
 
   usage(spec: GroupSpec, rawMs: number): GroupUsage {
-    const nowMs = this.#time.read(rawMs)
+    const nowMs = this.#time.peek(rawMs)
     const limits = spec.limits.map((limit) => {
       const configured = this.#ledger.control.configured(limit)
       const ceiling = this.#ledger.control.ceilingSaid(limit.id, this.#ledger.ceilings.effective(limit.id, configured))
-      return { id: limit.id, used: this.#ledger.used(limit, nowMs), limit: configured, ceiling }
+      return { id: limit.id, used: this.#ledger.usedAt(limit, nowMs), limit: configured, ceiling }
     })
     const processes: Record<string, Record<string, number>> = {}
     for (const [id, { slots, dead }] of this.#members.all) {
@@ -117,6 +117,7 @@ export class MemoryGroup {
   lose(): void {
     this.#epoch = ''
     this.#version = 0
+    this.#time = new StoreTime()
     this.#wipe()
     this.#ledger.ceilings.clear()
     this.#ledger.control.clear()
@@ -166,10 +167,13 @@ export class MemoryGroup {
 
   #settle(round: Round, member: Member): void {
     const { nowMs, exchange } = round
+    let newsForAll = false
     for (const [index, grantedAtMs] of exchange.cuts) {
       const limit = limitOf(round, index)
       const { ceilings, control } = this.#ledger
-      ceilings.cut(limit, control.configured(limit), this.#ledger.inFlight(limit.id), grantedAtMs, nowMs)
+      const inFlight = this.#ledger.inFlight(limit.id)
+      // Nobody may go on handing slots over that are no more.
+      if (ceilings.cut(limit, control.configured(limit), inFlight, grantedAtMs, nowMs)) newsForAll = true
     }
     for (const [index, count] of exchange.freed) this.#members.moveSlots(member, limitOf(round, index).id, -count)
     // A journal just replayed holds every correction already.
@@ -185,11 +189,10 @@ export class MemoryGroup {
     for (const [pool, tenant, key, delta] of exchange.service) {
       this.#tree.correct(exchange.processId, poolOf(round, pool), tenant, key, delta)
     }
-    let prolonged = false
     for (const [pool, untilMs] of exchange.coolDowns) {
-      if (untilMs > nowMs && this.#ledger.control.coolDown(poolOf(round, pool), untilMs)) prolonged = true
+      if (untilMs > nowMs && this.#ledger.control.coolDown(poolOf(round, pool), untilMs)) newsForAll = true
     }
-    if (prolonged) this.#wakeAll(exchange.processId)
+    if (newsForAll) this.#wakeAll(exchange.processId)
   }
 
   #state(round: Round, member: Member): void {

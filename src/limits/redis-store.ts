@@ -1,26 +1,38 @@
 import { createHash } from 'node:crypto'
 import { Redis, type RedisOptions } from 'ioredis'
 import { HeadgateError } from '../errors.js'
+import choicePart from './lua/choice.lua'
+import controlPart from './lua/control.lua'
+import corePart from './lua/core.lua'
 import exchangePart from './lua/exchange.lua'
-import limitsPart from './lua/limits.lua'
-import {
-  CLAIM_MS,
-  type ControlChange,
-  type Exchange,
-  type ExchangeReply,
-  type GroupSpec,
-  type GroupStore,
-  type GroupUsage,
-  type LimitSpec,
-  MAX_PROBE_MS,
-  PROBE_MS,
-  type StoreEvents,
-} from './store.js'
-import { bucketExpiryMs, bucketWidthMs } from './window.js'
+import ledgerPart from './lua/ledger.lua'
+import mainPart from './lua/main.lua'
+import membersPart from './lua/members.lua'
+import replyPart from './lua/reply.lua'
+import savePart from './lua/save.lua'
+import schedulePart from './lua/schedule.lua'
+import usagePart from './lua/usage.lua'
+import { decodeReply, decodeUsage, encodeControl, encodeExchange, encodeSpec } from './redis-codec.js'
+import * as rules from './store.js'
+import type { ControlChange, Exchange, ExchangeReply, GroupSpec, GroupStore, GroupUsage, StoreEvents } from './store.js'
 
-/** One script in two parts: what it reads and counts, then what it decides and writes. */
-const EXCHANGE_SOURCE = `${limitsPart}\n${exchangePart}`
-const EXCHANGE_SHA = createHash('sha1').update(EXCHANGE_SOURCE).digest('hex')
+interface Script {
+  readonly source: string
+  readonly sha: string
+}
+
+/** One script of several parts. Names of constants stand for their values, which costs Redis nothing. */
+function scriptOf(...parts: string[]): Script {
+  const source = parts.join('\n').replace(/\b[A-Z][A-Z_]+[A-Z]\b/g, (name) => String((rules as Rules)[name] ?? name))
+  return { source, sha: createHash('sha1').update(source).digest('hex') }
+}
+
+type Rules = Readonly<Record<string, unknown>>
+const EXCHANGE = scriptOf(
+  ...[corePart, ledgerPart, membersPart, choicePart, schedulePart, replyPart, exchangePart, savePart, mainPart],
+)
+const CONTROL = scriptOf(corePart, controlPart)
+const USAGE = scriptOf(corePart, usagePart)
 
 /** Where Redis is: a URL, ioredis options, or a client (whose owner closes it). */
 export type RedisTarget = string | RedisOptions | Redis
@@ -41,12 +53,16 @@ const CONNECTION: RedisOptions = {
   retryStrategy: (attempt) => Math.min(MAX_RECONNECT_DELAY_MS, 50 * attempt),
 }
 
+type Hearer = (message: string) => void
+
 /** One process's connection to Redis, shared by its groups. */
 export class RedisConnection {
   readonly commands: Redis
   readonly #subscriber: Redis
   readonly #owned: boolean
-  readonly #wakes = new Map<string, () => void>()
+  readonly #hearers = new Map<string, Set<Hearer>>()
+  /** Channels that Redis counts us on. */
+  readonly #subscribed = new Set<string>()
   readonly #listeners = new Set<StoreEvents>()
   readonly #onReady = () => {
     for (const events of this.#listeners) events.up()
@@ -66,10 +82,13 @@ export class RedisConnection {
     // Without a listener ioredis writes to the console; what happened is reported through `down` and `unavailable`.
     for (const client of [this.commands, this.#subscriber]) client.on('error', this.#onError)
     this.commands.on('ready', this.#onReady).on('close', this.#onClose)
-    this.#subscriber.on('message', (channel: string) => this.#wakes.get(channel)?.())
-    this.#subscriber.on('ready', () => {
-      for (const channel of this.#wakes.keys()) void this.#subscribe(channel)
+    this.#subscriber.on('message', (channel: string, message: string) => {
+      for (const hear of this.#hearers.get(channel) ?? []) hear(message)
     })
+    this.#subscriber.on('ready', () => {
+      for (const channel of this.#hearers.keys()) void this.#subscribe(channel)
+    })
+    this.#subscriber.on('close', () => this.#subscribed.clear())
   }
 
   /** Starts connecting; `listen` tells when it is up. */
@@ -89,9 +108,11 @@ export class RedisConnection {
     this.#listeners.delete(events)
   }
 
-  /** Resolves once wake-ups reach us; without a connection for them at once (the lease's renewal covers lost ones). */
-  async onWake(channel: string, wake: () => void): Promise<void> {
-    this.#wakes.set(channel, wake)
+  /** Resolves once messages reach us; without a connection for them at once (the lease's renewal covers lost ones). */
+  async hear(channel: string, hearer: Hearer): Promise<void> {
+    const hearers = this.#hearers.get(channel)
+    if (hearers) hearers.add(hearer)
+    else this.#hearers.set(channel, new Set([hearer]))
     const subscriber = this.#subscriber
     if (subscriber.status === 'connecting' || subscriber.status === 'connect') {
       await new Promise<void>((resolve) => {
@@ -105,9 +126,17 @@ export class RedisConnection {
     await this.#subscribe(channel)
   }
 
-  offWake(channel: string): void {
-    this.#wakes.delete(channel)
-    if (this.#subscriber.status === 'ready') this.#subscriber.unsubscribe(channel).catch(() => {})
+  async unhear(channel: string, hearer: Hearer): Promise<void> {
+    const hearers = this.#hearers.get(channel)
+    hearers?.delete(hearer)
+    if (hearers?.size !== 0) return
+    this.#hearers.delete(channel)
+    this.#subscribed.delete(channel)
+    if (this.#subscriber.status === 'ready') await this.#subscriber.unsubscribe(channel).catch(() => {})
+  }
+
+  hears(channel: string): boolean {
+    return this.#subscribed.has(channel)
   }
 
   /** The error to report when Redis can't be used: host and cause, never the password. */
@@ -128,7 +157,11 @@ export class RedisConnection {
   }
 
   async #subscribe(channel: string): Promise<void> {
-    if (this.#subscriber.status === 'ready') await this.#subscriber.subscribe(channel).catch(() => {})
+    if (this.#subscriber.status !== 'ready' || this.#subscribed.has(channel)) return
+    await this.#subscriber.subscribe(channel).then(
+      () => this.#subscribed.add(channel),
+      () => {},
+    )
   }
 }
 
@@ -152,11 +185,15 @@ export function redisErrorCode(error: unknown): string {
 /** One process's handle on a group in Redis. */
 export class RedisStore implements GroupStore {
   readonly #prefix: string
-  readonly #keys: string[]
-  /** What every exchange says besides, as the end of its JSON: serialized once. */
-  readonly #constants: string
-  #channel = ''
+  readonly #spec: string
+  readonly #all: string
+  #processId = ''
   #events: StoreEvents | undefined
+  readonly #onWake = () => this.#events?.wake()
+  /** The message names the process that it does not concern. */
+  readonly #onAll = (except: string) => {
+    if (except !== this.#processId) this.#events?.wake()
+  }
 
   /** `nowMs` replaces Redis `TIME`: for the simulation and the contract suite. */
   constructor(
@@ -165,58 +202,25 @@ export class RedisStore implements GroupStore {
     private readonly nowMs?: () => number,
   ) {
     this.#prefix = `{${spec.namespace}:${spec.group}}:`
-    this.#keys = ['meta', 'procs', 'heads', 'ctl', 'flight', 'ceil'].map((name) => this.#prefix + name)
-    const limits = spec.limits.map(({ id, limit, windowMs, holdMs }) => ({ id, limit, windowMs, holdMs }))
-    const constants = { limits, pools: spec.pools, claimMs: CLAIM_MS, probeMs: PROBE_MS, maxProbeMs: MAX_PROBE_MS }
-    this.#constants = JSON.stringify(constants).slice(1)
+    this.#all = `${this.#prefix}all`
+    this.#spec = encodeSpec(spec)
   }
 
   async exchange(exchange: Exchange): Promise<ExchangeReply> {
     await this.#follow(exchange.processId)
-    const text = await this.#run(`${JSON.stringify(exchange).slice(0, -1)},${this.#constants}`)
-    const reply = JSON.parse(text) as ExchangeReply
-    // cjson writes an empty table as an object.
-    return { ...reply, grants: listOf(reply.grants), refused: listOf(reply.refused) }
+    const request = encodeExchange(this.spec, exchange, this.connection.hears(this.#all))
+    const reply = decodeReply(await this.#run(EXCHANGE, request))
+    // From now on it must be heard if the store loses its state.
+    if (!reply.fenced && !this.connection.hears(this.#all)) await this.connection.hear(this.#all, this.#onAll)
+    return reply
   }
 
   async control(change: ControlChange): Promise<void> {
-    const key = `${this.#prefix}ctl`
-    const { commands } = this.connection
-    if (change.type === 'limit') await commands.hset(key, `limit:${change.id}`, `${change.base}|${change.limit}`)
-    else if (change.type === 'pause') await commands.hset(key, `pause:${change.pool}`, '1')
-    else await commands.hdel(key, `pause:${change.pool}`, `cool:${change.pool}`)
-    const processes = await commands.hkeys(`${this.#prefix}procs`)
-    await Promise.all(processes.map((id) => commands.publish(`${this.#prefix}wake:${id}`, '1')))
+    await this.#run(CONTROL, encodeControl(change))
   }
 
   async usage(): Promise<GroupUsage> {
-    const { commands } = this.connection
-    const [meta, control, flight, ceilings, procs] = await Promise.all([
-      commands.hgetall(`${this.#prefix}meta`),
-      commands.hgetall(`${this.#prefix}ctl`),
-      commands.hgetall(`${this.#prefix}flight`),
-      commands.hgetall(`${this.#prefix}ceil`),
-      commands.hgetall(`${this.#prefix}procs`),
-    ])
-    const rawMs = this.nowMs ? Math.floor(this.nowMs()) : await this.#timeMs()
-    const nowMs = Math.max(Number(meta.last ?? 0), rawMs + Number(meta.offset ?? 0))
-    const limits = await Promise.all(
-      this.spec.limits.map(async (limit) => {
-        const [base, override] = (control[`limit:${limit.id}`] ?? '').split('|')
-        const configured = Number(base) === limit.limit ? Number(override) : limit.limit
-        const ceiling = Number(ceilings[limit.id]?.split('|')[0] ?? configured)
-        const used = limit.windowMs > 0 ? await this.#spent(limit, nowMs) : Number(flight[limit.id] ?? 0)
-        return { id: limit.id, used, limit: configured, ceiling: Math.min(configured, ceiling) }
-      }),
-    )
-    const processes: Record<string, Record<string, number>> = {}
-    for (const id of Object.keys(procs)) processes[id] = await this.#slotsOf(id)
-    const pausedUntilMs: Record<string, number> = {}
-    for (const pool of this.spec.pools) {
-      const untilMs = control[`pause:${pool}`] ? Number.POSITIVE_INFINITY : Number(control[`cool:${pool}`] ?? 0)
-      if (untilMs > nowMs) pausedUntilMs[pool] = untilMs
-    }
-    return { nowMs, limits, processes, pausedUntilMs }
+    return decodeUsage(this.spec, await this.#run(USAGE, ''))
   }
 
   listen(events: StoreEvents): void {
@@ -226,57 +230,33 @@ export class RedisStore implements GroupStore {
   }
 
   async close(): Promise<void> {
-    if (this.#channel) this.connection.offWake(this.#channel)
     if (this.#events) this.connection.unlisten(this.#events)
     this.#events = undefined
-  }
-
-  /** What still counts of a limit, read without changing anything. */
-  async #spent({ id, windowMs, holdMs }: LimitSpec, nowMs: number): Promise<number> {
-    const widthMs = bucketWidthMs(windowMs)
-    let sum = 0
-    for (const [name, amount] of Object.entries(await this.connection.commands.hgetall(`${this.#prefix}b:${id}`))) {
-      const bucket = Number(name)
-      if (bucketExpiryMs(bucket, widthMs, windowMs, holdMs) > nowMs) sum += Number(amount)
-    }
-    return sum
-  }
-
-  async #slotsOf(processId: string): Promise<Record<string, number>> {
-    const fields = Object.entries(await this.connection.commands.hgetall(`${this.#prefix}p:${processId}`))
-    return Object.fromEntries(
-      fields.filter(([name]) => name.startsWith('s')).map(([name, count]) => [name.slice(1), Number(count)]),
-    )
-  }
-
-  async #timeMs(): Promise<number> {
-    const [seconds, micros] = await this.connection.commands.time()
-    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+    await this.connection.unhear(this.#all, this.#onAll)
+    if (this.#processId) await this.connection.unhear(this.#channelOf(this.#processId), this.#onWake)
   }
 
   async #follow(processId: string): Promise<void> {
-    const channel = `${this.#prefix}wake:${processId}`
-    if (channel === this.#channel) return
-    if (this.#channel) this.connection.offWake(this.#channel)
-    this.#channel = channel
-    await this.connection.onWake(channel, () => this.#events?.wake())
+    if (processId === this.#processId) return
+    const former = this.#processId
+    this.#processId = processId
+    if (former) void this.connection.unhear(this.#channelOf(former), this.#onWake)
+    await this.connection.hear(this.#channelOf(processId), this.#onWake)
   }
 
-  async #run(payload: string): Promise<string> {
-    const args = [...this.#keys, payload, ...(this.nowMs ? [Math.floor(this.nowMs())] : [])]
+  #channelOf(processId: string): string {
+    return `${this.#prefix}wake:${processId}`
+  }
+
+  async #run({ sha, source }: Script, request: string): Promise<string> {
     const { commands } = this.connection
+    const args = [`${this.#prefix}core`, this.#spec, this.nowMs ? Math.floor(this.nowMs()) : '', request] as const
     try {
-      return (await commands.evalsha(EXCHANGE_SHA, this.#keys.length, ...args)) as string
+      return (await commands.evalsha(sha, 1, ...args)) as string
     } catch (error) {
       // SCRIPT FLUSH, a restart or a failover: send the text once, Redis keeps it again.
-      if (redisErrorCode(error) === 'NOSCRIPT') {
-        return (await commands.eval(EXCHANGE_SOURCE, this.#keys.length, ...args)) as string
-      }
+      if (redisErrorCode(error) === 'NOSCRIPT') return (await commands.eval(source, 1, ...args)) as string
       throw this.connection.unavailable(error)
     }
   }
-}
-
-function listOf<T>(value: readonly T[]): readonly T[] {
-  return Array.isArray(value) ? value : []
 }

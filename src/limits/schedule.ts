@@ -1,15 +1,8 @@
-import { type FairTree, type FlowNode, isShown, type PoolNode, serviceOf, type TenantNode } from './fair-tree.js'
+import { type FairTree, type FlowNode, type PoolNode, shownOf, type TenantNode } from './fair-tree.js'
+import { offerHandoffs } from './handoff.js'
 import type { Ledger } from './ledger.js'
 import { costOf, limitOf, type Round, retryAt } from './round.js'
-import {
-  BACKUP_MS,
-  HORIZON_MS,
-  HORIZON_SHARE,
-  type LimitSpec,
-  MAX_COSTS,
-  MAX_GRANTS,
-  MAX_REFUSED_HEADS,
-} from './store.js'
+import { BACKUP_MS, HORIZON_MS, HORIZON_SHARE, type LimitSpec, MAX_GRANTS, MAX_REFUSED_HEADS } from './store.js'
 
 export interface Grant {
   readonly processId: string
@@ -96,7 +89,7 @@ export class Schedule {
       return false
     }
     const limits = this.#limitsOf(flow)
-    const tokens = flow.costs[0]!
+    const tokens = flow.costs[0] ?? 0
     if (!limits || this.#isRefused(pool, tenant, flow, limits, tokens)) return false
     const fit = this.#fit(pool, limits, tokens)
     if (!fit) {
@@ -250,70 +243,16 @@ export class Schedule {
 
   /** Tells of every queue, and what a process may do in it without asking. */
   #report(): void {
-    for (const pool of this.tree.pools.values()) {
-      const index = this.round.poolIndex.get(pool.name)
-      if (index === undefined) continue
+    for (const [index, name] of this.round.spec.pools.entries()) {
+      const pool = this.tree.pools.get(name)
+      if (!pool) continue
       this.round.queues.push([index, this.#frontAtMs.get(pool) ?? 0, pool.load, pool.waiting])
-      this.#handOff(pool)
+      offerHandoffs(this.round, this.ledger, pool)
     }
-  }
-
-  /**
-   * How many freed slots each of this process's flows may take over by itself: as long as it is no more than one round of
-   * the pool ahead of everybody else. Only where nothing but slots is taken.
-   */
-  #handOff(pool: PoolNode): void {
-    const { control } = this.ledger
-    if (control.isPaused(pool.name) || control.earliestMs(pool.name, this.round.nowMs) > this.round.nowMs) return
-    const me = this.round.exchange.processId
-    const top = sorted(pool.tenants).slice(0, MAX_TENANTS_SEEN)
-    const rival = top.find((tenant) =>
-      [...tenant.flows.values()].some((flow) => isShown(flow) && flow.processId !== me),
-    )
-    for (const tenant of top) {
-      const flows = sorted(tenant.flows).filter(isShown)
-      const rivalFlow = flows.find((flow) => flow.processId !== me)
-      for (const flow of flows) {
-        if (flow.processId !== me || !this.#slotsOnly(flow)) continue
-        const service = serviceOf(flow, 0)
-        const slots = this.#slotsOf(flow)
-        if (slots < 1) continue
-        const lead = service * slots
-        const count = Math.min(
-          MAX_COSTS,
-          flow.costs.length,
-          stepsUntil(tenant.tag, Math.ceil(service / tenant.weight), rival === tenant ? undefined : rival?.tag, lead),
-          stepsUntil(flow.tag, Math.ceil(service / flow.classWeight), rivalFlow?.tag, lead),
-        )
-        if (count > 0) this.round.handoffs.push([flow.key, count])
-      }
-    }
-  }
-
-  #slotsOnly({ draws }: FlowNode): boolean {
-    return draws.every((id) => limitOf(this.round, this.round.limitIndex.get(id) ?? -1).windowMs === 0)
-  }
-
-  /** The least slots of the limits drawn on; 0 where more are taken than there should be. */
-  #slotsOf({ draws }: FlowNode): number {
-    let least = MAX_COSTS
-    for (const id of draws) {
-      const allowed = this.ledger.allowed(limitOf(this.round, this.round.limitIndex.get(id) ?? -1))
-      if (this.ledger.inFlight(id) > allowed) return 0
-      least = Math.min(least, allowed)
-    }
-    return least
   }
 }
 
-const MAX_TENANTS_SEEN = 8
-
-/** How many steps from `tag` stay within `lead` of a rival's tag. */
-function stepsUntil(tag: number, step: number, rivalTag: number | undefined, lead: number): number {
-  if (rivalTag === undefined) return MAX_COSTS
-  if (tag > rivalTag + lead) return 0
-  return step <= 0 ? MAX_COSTS : Math.floor((rivalTag + lead - tag) / step) + 1
-}
+const isShown = (flow: FlowNode) => shownOf(flow) > 0
 
 /** The one with the smallest tag (then name) that is not blocked and may go. */
 function first<T extends Tagged>(
@@ -330,8 +269,4 @@ function first<T extends Tagged>(
     bestName = name
   }
   return best
-}
-
-function sorted<T extends Tagged>(nodes: ReadonlyMap<string, T>): T[] {
-  return [...nodes].sort(([nameA, a], [nameB, b]) => a.tag - b.tag || (nameA < nameB ? -1 : 1)).map(([, node]) => node)
 }

@@ -3,6 +3,11 @@ export class StoreTime {
   #lastMs = 0
   #offsetMs = 0
 
+  /** What `read` would say. */
+  peek(rawMs: number): number {
+    return Math.max(this.#lastMs, Math.floor(rawMs) + this.#offsetMs)
+  }
+
   /** Whole ms of store time at the raw clock reading `rawMs`. */
   read(rawMs: number): number {
     let nowMs = Math.floor(rawMs) + this.#offsetMs

@@ -45,7 +45,7 @@ export interface FlowStatement {
   readonly load: number
   /** Store time at which the first of them began to wait. */
   readonly sinceMs: number
-  /** LLM tokens of the first ≤ 64 of them, in order. */
+  /** LLM tokens of the first ≤ 64 of them, in order; left empty where `perToken` is 0, for then all cost the same. */
   readonly costs: readonly number[]
 }
 

@@ -48,6 +48,7 @@ describe('defaults', () => {
       logger: undefined,
       inspect: false,
       shadow: false,
+      isolatedMaxMs: 0,
     })
   })
 
@@ -94,9 +95,11 @@ describe('values', () => {
       limitSets: { 'glm-account': { requests: '200/1m' } },
       tenants: { batch: { weight: 1 }, web: { weight: 4, limits: { tokens: { limit: 1e6, per: '1d' } } } },
       queue: { maxActive: 7 },
+      shadow: true,
+      isolatedMaxMs: '5m',
     }
     const config = resolveConfig(options)
-    expect(config).toMatchObject({ redis: options.redis, shadow: false })
+    expect(config).toMatchObject({ redis: options.redis, shadow: true, isolatedMaxMs: 300_000 })
     expect(config.pools.get('glm-4-plus')).toEqual({
       name: 'glm-4-plus',
       provider: glm,
@@ -186,8 +189,12 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ pools: { p: null } }, 'pools.p: expected an object that describes a pool, got null'],
     [{ pools: {}, namespace: 'a{b}' }, 'namespace: expected up to 100 letters, digits or . _ : / -, got "a{b}"'],
     [{ pools: {}, cache: { ttl: '1h' } }, 'cache: not available in this version; leave it out'],
-    [{ pools: {}, shadow: true }, 'shadow: not available in this version; leave it out'],
     [{ pools: {}, shadow: 'yes' }, 'shadow: expected true or false, got "yes"'],
+    [{ pools: {}, isolatedMaxMs: -1 }, "isolatedMaxMs: expected ms or a duration such as '30s', ≥ 0 ms, got -1"],
+    [
+      { pools: {}, isolatedMaxMs: 'long' },
+      'isolatedMaxMs: expected ms or a duration such as \'30s\', ≥ 0 ms, got "long"',
+    ],
     [{ pools: {}, inspect: 1 }, 'inspect: expected true, false or a function, got 1'],
     [
       { pools: {}, logger: { info() {} } },

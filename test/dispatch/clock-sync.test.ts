@@ -13,7 +13,7 @@ describe('ClockSync', () => {
           const sentMs = localMs + gapMs
           const storeMs = Math.floor(sentMs + thereMs + offsetMs)
           localMs = sentMs + thereMs + backMs
-          expect(sync.observe(storeMs, sentMs, localMs)).toBe(true)
+          expect(sync.observe(storeMs, sentMs, localMs)).toBe(0)
           const trueMs = localMs + 300 + offsetMs
           expect(sync.earliest(localMs + 300)).toBeLessThanOrEqual(trueMs)
           expect(sync.latest(localMs + 300)).toBeGreaterThanOrEqual(trueMs)
@@ -31,11 +31,12 @@ describe('ClockSync', () => {
 
   test('a store clock that jumps ahead is not trusted, one that falls behind is followed', () => {
     const sync = new ClockSync()
-    expect(sync.observe(1_000, 0, 2)).toBe(true)
-    expect(sync.observe(3_000, 1_000, 1_002)).toBe(false)
-    expect(sync.observe(3_500, 2_000, 2_002)).toBe(true)
+    expect(sync.observe(1_000, 0, 2)).toBe(0)
+    // 1,000 ms after the first reply it reads 2,000 ms more.
+    expect(sync.observe(3_000, 1_000, 1_002)).toBe(1_000)
+    expect(sync.observe(3_500, 2_000, 2_002)).toBe(0)
     expect(sync.latest(2_002)).toBeLessThan(3_510)
     // Within round trips and 100 ms it is only the way that took long.
-    expect(sync.observe(4_690, 3_000, 3_090)).toBe(true)
+    expect(sync.observe(4_690, 3_000, 3_090)).toBe(0)
   })
 })

@@ -1,26 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import type { Charge } from '../../src/limits/store.js'
-import { groupOf, rate, slots } from '../limits/driver.js'
-import { Fleet } from './fleet.js'
+import { RE_ENTRY_SPACING_MS } from '../../src/limits/store.js'
+import { fleetOf as smallFleetOf, granted, slotFleetOf } from './small-fleet.js'
 
 const COOL_DOWN_MS = 5_000
-
-/** Limit 0 counts requests, limit 1 calls in flight. */
-function fleetOf(concurrency: number): Fleet {
-  return new Fleet(groupOf(rate('requests', 100, 60_000), slots('calls', concurrency)))
-}
-const ONE: readonly Charge[] = [
-  [0, 1],
-  [1, 1],
-]
+const fleetOf = (concurrency: number) => smallFleetOf(100, concurrency)
 
 describe('a cool-down', () => {
   test('recalls what was granted and not yet sent, of that pool only', async () => {
     const fleet = fleetOf(10)
     const process = await fleet.join()
-    const refused = await process.send(fleet, ONE)
-    const sent = await process.send(fleet, ONE)
-    const [unsent, elsewhere] = [process.ask(ONE), process.ask(ONE, { pool: 1, flowKey: 'p1' })]
+    const refused = await process.send()
+    const sent = await process.send()
+    const [unsent, elsewhere] = [process.ask(), process.ask({ pool: 1, flowKey: 'p1' })]
     await fleet.settle()
     process.dispatcher.settle(refused, { coolDownMs: COOL_DOWN_MS })
     expect(process.dispatcher.maySend(unsent.grants[0]!)).toBe(false)
@@ -34,11 +25,11 @@ describe('a cool-down', () => {
   test('holds for the whole fleet and for its whole time', async () => {
     const fleet = fleetOf(10)
     const [a, b] = [await fleet.join(), await fleet.join()]
-    a.dispatcher.settle(await a.send(fleet, ONE), { coolDownMs: COOL_DOWN_MS })
+    a.dispatcher.settle(await a.send(), { coolDownMs: COOL_DOWN_MS })
     await fleet.settle()
     const fromMs = fleet.clock.now()
-    const waits = [a.ask(ONE), b.ask(ONE)]
-    const elsewhere = b.ask(ONE, { pool: 1, flowKey: 'p1' })
+    const waits = [a.ask(), b.ask()]
+    const elsewhere = b.ask({ pool: 1, flowKey: 'p1' })
     await fleet.clock.advanceAsync(COOL_DOWN_MS - 1)
     expect(waits.map(({ grants }) => grants.length)).toEqual([0, 0])
     expect(elsewhere.grants).toHaveLength(1)
@@ -47,24 +38,37 @@ describe('a cool-down', () => {
     for (const { grantedAtMs } of waits) expect(grantedAtMs).toBeGreaterThanOrEqual(fromMs + COOL_DOWN_MS)
   })
 
-  test('voids grants whose reply was on its way when the provider refused', async () => {
+  test('takes back grants whose reply was on its way when the provider refused: nobody is called with them', async () => {
     const fleet = fleetOf(10)
     const process = await fleet.join()
-    const refused = await process.send(fleet, ONE)
+    const refused = await process.send()
     const release = process.store.holdReplies()
-    const wait = process.ask(ONE)
+    let sent = false
+    const wait = process.ask({
+      onGrant: (grant) => {
+        wait.grants.push(grant)
+        wait.grantedAtMs = fleet.clock.now()
+        sent = process.dispatcher.maySend(grant)
+      },
+    })
     await fleet.settle()
+    expect(fleet.used).toEqual([2, 2])
     process.dispatcher.settle(refused, { coolDownMs: COOL_DOWN_MS })
+    const fromMs = fleet.clock.now()
     release()
     await fleet.settle()
+    expect(wait.grants).toHaveLength(0)
+    expect(fleet.used).toEqual([1, 0])
+    await fleet.clock.advanceAsync(COOL_DOWN_MS + 100)
     expect(wait.grants).toHaveLength(1)
-    expect(process.dispatcher.maySend(wait.grants[0]!)).toBe(false)
+    expect(wait.grantedAtMs).toBeGreaterThanOrEqual(fromMs + COOL_DOWN_MS)
+    expect(sent).toBe(true)
   })
 
   test('is prolonged by a longer one, never shortened by a shorter one', async () => {
     const fleet = fleetOf(10)
     const process = await fleet.join()
-    const [first, second] = [await process.send(fleet, ONE), await process.send(fleet, ONE)]
+    const [first, second] = [await process.send(), await process.send()]
     process.dispatcher.settle(first, { coolDownMs: COOL_DOWN_MS })
     await fleet.settle()
     const untilMs = fleet.usage().pausedUntilMs.p0!
@@ -74,13 +78,63 @@ describe('a cool-down', () => {
   })
 })
 
+describe('the next generation', () => {
+  test('takes back dated grants of that pool whose date is before its end, here and in other processes', async () => {
+    const fleet = smallFleetOf(4, 100)
+    const [a, b] = [await fleet.join(), await fleet.join()]
+    const calls = [await a.send(), await a.send(), await b.send(), await b.send()]
+    await fleet.clock.advanceAsync(1_000)
+    const waits = [a.ask(), b.ask(), a.ask({ pool: 1, flowKey: 'p1' })]
+    // Until the grants are there, dated half a second ahead.
+    await fleet.clock.advanceAsync(58_900)
+    expect(granted(waits)).toEqual([0, 0, 0])
+    expect(fleet.used).toEqual([4 + 3, 4 + 3])
+    a.dispatcher.settle(calls[0]!, { coolDownMs: COOL_DOWN_MS })
+    const fromMs = fleet.clock.now()
+    await fleet.settle()
+    expect(fleet.used).toEqual([4 + 1, 3 + 1])
+    await fleet.clock.advanceAsync(COOL_DOWN_MS - 1)
+    expect(granted(waits)).toEqual([0, 0, 1])
+    await fleet.clock.advanceAsync(1_000)
+    expect(granted(waits)).toEqual([1, 1, 1])
+    for (const { grantedAtMs } of waits.slice(0, 2)) expect(grantedAtMs).toBeGreaterThanOrEqual(fromMs + COOL_DOWN_MS)
+  })
+
+  test('takes nothing back twice: a word of the same cool-down leaves later grants alone', async () => {
+    const fleet = fleetOf(10)
+    const process = await fleet.join()
+    process.dispatcher.settle(await process.send(), { coolDownMs: 100 })
+    await fleet.clock.advanceAsync(10)
+    const wait = process.ask()
+    // Further replies name the same generation again.
+    for (let i = 0; i < 5; i++) {
+      process.ask({ flowKey: `flow ${i}`, pool: 1 })
+      await fleet.clock.advanceAsync(20)
+    }
+    expect(wait.grants).toHaveLength(1)
+    expect(process.dispatcher.maySend(wait.grants[0]!)).toBe(true)
+  })
+
+  test('re-enters with its grants spaced, not all at once', async () => {
+    const fleet = fleetOf(10)
+    const process = await fleet.join()
+    process.dispatcher.settle(await process.send(), { coolDownMs: COOL_DOWN_MS })
+    await fleet.settle()
+    const waits = [1, 2, 3, 4].map(() => process.ask())
+    await fleet.clock.advanceAsync(COOL_DOWN_MS + 200)
+    expect(granted(waits)).toEqual([1, 1, 1, 1])
+    const dates = waits.map(({ grants }) => grants[0]!.notBeforeMs)
+    for (let i = 1; i < 4; i++) expect(dates[i]! - dates[i - 1]!).toBeGreaterThanOrEqual(RE_ENTRY_SPACING_MS)
+  })
+})
+
 describe('the end', () => {
   test('idle resolves once nothing waits and every settlement is reported', async () => {
     const fleet = fleetOf(1)
     const process = await fleet.join()
     await process.dispatcher.idle()
-    const held = await process.send(fleet, ONE)
-    const wait = process.ask(ONE)
+    const held = await process.send()
+    const wait = process.ask()
     let idle = false
     const done = process.dispatcher.idle().then(() => {
       idle = true
@@ -101,7 +155,7 @@ describe('the end', () => {
     const fleet = fleetOf(1)
     const process = await fleet.join()
     const release = process.store.holdReplies()
-    const wait = process.ask(ONE)
+    const wait = process.ask()
     await fleet.settle()
     process.dispatcher.withdraw(wait.request)
     const done = process.dispatcher.idle()
@@ -114,8 +168,8 @@ describe('the end', () => {
   test('draining it finishes what it has', async () => {
     const fleet = fleetOf(1)
     const process = await fleet.join()
-    const held = await process.send(fleet, ONE)
-    const wait = process.ask(ONE)
+    const held = await process.send()
+    const wait = process.ask()
     process.dispatcher.drain()
     expect(process.dispatcher.state).toBe('draining')
     expect(process.dispatcher.canGrant).toBe(true)
@@ -128,15 +182,15 @@ describe('the end', () => {
   test('stopped it asks no more, holds no timer, and keeps nobody waiting for idle', async () => {
     const fleet = fleetOf(1)
     const process = await fleet.join()
-    const held = await process.send(fleet, ONE)
-    process.ask(ONE)
+    const held = await process.send()
+    process.ask()
     await fleet.settle()
     const idle = process.dispatcher.idle()
     await process.dispatcher.stop()
     await idle
     expect(process.dispatcher.state).toBe('stopped')
     const before = process.store.log.length
-    process.ask(ONE, { flowKey: 'late' })
+    process.ask({ flowKey: 'late' })
     process.dispatcher.settle(held, {})
     await fleet.clock.advanceAsync(60_000)
     expect(process.store.log).toHaveLength(before)
@@ -147,7 +201,7 @@ describe('the end', () => {
     const fleet = fleetOf(1)
     const process = await fleet.join()
     const release = process.store.holdReplies()
-    const wait = process.ask(ONE)
+    const wait = process.ask()
     await fleet.settle()
     await process.dispatcher.stop()
     release()

@@ -5,7 +5,6 @@ import type { DispatcherNews } from '../../src/dispatch/options.js'
 import { MemoryGroup } from '../../src/limits/memory-group.js'
 import { MemoryStore } from '../../src/limits/memory-store.js'
 import type {
-  Charge,
   ControlChange,
   Exchange,
   ExchangeReply,
@@ -30,7 +29,7 @@ export class Fleet {
   constructor(readonly spec: GroupSpec) {}
 
   /** Starts a process and lets it join. */
-  async join(options: Partial<{ leaseMs: number; holdUntilCallDeadline: boolean }> = {}): Promise<Process> {
+  async join(options: ProcessOptions = {}): Promise<Process> {
     const process = new Process(this, options)
     this.processes.push(process)
     process.dispatcher.start()
@@ -43,8 +42,13 @@ export class Fleet {
     return this.clock.advanceAsync(0)
   }
 
-  /** The store loses everything. */
+  /** The store loses everything, as after FLUSHALL; connections stand. */
   loseState(): void {
+    this.group.lose()
+  }
+
+  /** An empty store takes the place of the one that was. */
+  failOver(): void {
     this.group = new MemoryGroup()
     for (const process of this.processes) process.store.connect()
   }
@@ -57,6 +61,12 @@ export class Fleet {
   get used(): number[] {
     return this.usage().limits.map(({ used }) => used)
   }
+}
+
+export interface ProcessOptions {
+  readonly leaseMs?: number
+  readonly isolatedMs?: number
+  readonly holdUntilCallDeadline?: boolean
 }
 
 /** One wait for a grant, and how it ended. */
@@ -72,23 +82,34 @@ export class Process {
   readonly store: ProbedStore
   readonly dispatcher: Dispatcher
   readonly news: DispatcherNews[] = []
+  /** Called with each piece of news as it comes. */
+  onNews: (news: DispatcherNews) => void = () => {}
 
-  constructor(fleet: Fleet, { leaseMs = LEASE_MS, holdUntilCallDeadline = false }) {
+  readonly #fleet: Fleet
+
+  constructor(fleet: Fleet, { leaseMs = LEASE_MS, isolatedMs = 0, holdUntilCallDeadline = false }: ProcessOptions) {
+    this.#fleet = fleet
     this.clock = new StoppableClock(fleet.clock)
     this.store = new ProbedStore(fleet, this.clock)
     this.dispatcher = new Dispatcher({
       spec: fleet.spec,
       store: this.store,
       clock: this.clock,
+      random: () => 0,
+      name: `process-${fleet.processes.length + 1}`,
       slackMs: SLACK_MS,
       leaseMs,
+      isolatedMs,
       holdUntilCallDeadline,
-      onNews: (news) => this.news.push(news),
+      onNews: (news) => {
+        this.news.push(news)
+        this.onNews(news)
+      },
     })
   }
 
-  /** Waits for a grant of these charges. */
-  ask(charges: readonly Charge[], more: Partial<TokenRequest> = {}): Wait {
+  /** Waits for a grant: one of every limit, unless told otherwise. */
+  ask(more: Partial<TokenRequest> = {}): Wait {
     const wait: Wait = {
       grants: [],
       grantedAtMs: Number.NaN,
@@ -96,9 +117,11 @@ export class Process {
       request: {
         pool: 0,
         flowKey: 'flow',
-        weight: 1,
-        share: 1,
-        charges,
+        tenant: 'tenant',
+        tenantWeight: 1,
+        classWeight: 1,
+        draws: this.#fleet.spec.draws[more.pool ?? 0]!,
+        tokens: 0,
         sinceMs: this.clock.now(),
         callTimeoutMs: 60_000,
         onGrant: (grant) => {
@@ -114,9 +137,9 @@ export class Process {
   }
 
   /** Asks and sends; the grant must come at once. */
-  async send(fleet: Fleet, charges: readonly Charge[]): Promise<Grant> {
-    const wait = this.ask(charges)
-    await fleet.settle()
+  async send(more: Partial<TokenRequest> = {}): Promise<Grant> {
+    const wait = this.ask(more)
+    await this.#fleet.settle()
     const [grant] = wait.grants
     if (!grant || !this.dispatcher.maySend(grant)) throw new Error('expected a grant at once')
     return grant
@@ -183,6 +206,10 @@ export class ProbedStore implements GroupStore {
   readonly log: { readonly atMs: number; readonly exchange: Exchange; reply?: ExchangeReply }[] = []
   /** What the network loses: the request before the store sees it, or the reply after. */
   lose: 'request' | 'reply' | undefined
+  /** The network drops the store's wake-ups. */
+  deaf = false
+  /** Wake-ups that came. */
+  wakes = 0
   mostInFlight = 0
   #inFlight = 0
   #inner: MemoryStore | undefined
@@ -250,7 +277,17 @@ export class ProbedStore implements GroupStore {
   }
 
   listen({ wake, up, down }: StoreEvents): void {
-    this.#events = { wake: () => this.clock.run(wake), up: () => this.clock.run(up), down }
+    const hear = () => {
+      this.wakes++
+      wake()
+    }
+    this.#events = {
+      wake: () => {
+        if (!this.deaf) this.clock.run(hear)
+      },
+      up: () => this.clock.run(up),
+      down,
+    }
     this.connect()
   }
 

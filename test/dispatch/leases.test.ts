@@ -1,25 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import type { Charge } from '../../src/limits/store.js'
-import { groupOf, rate, slots } from '../limits/driver.js'
-import { Fleet, LEASE_MS } from './fleet.js'
+import { LEASE_MS } from './fleet.js'
+import { fleetOf as smallFleetOf, tokenFleetOf } from './small-fleet.js'
 
-/** Limit 0 counts requests, limit 1 calls in flight. */
-function fleetOf(concurrency: number, requests = 100): Fleet {
-  return new Fleet(groupOf(rate('requests', requests, 60_000), slots('calls', concurrency)))
-}
-const ONE: readonly Charge[] = [
-  [0, 1],
-  [1, 1],
-]
+const fleetOf = (concurrency: number) => smallFleetOf(100, concurrency)
 
 describe('a dead process', () => {
   test("its slots go to another at its lease's end, its rate charges stay", async () => {
     const fleet = fleetOf(1)
     const [dead, living] = [await fleet.join(), await fleet.join()]
-    await dead.send(fleet, ONE)
+    await dead.send()
     const diedMs = fleet.clock.now()
     dead.clock.stop()
-    const wait = living.ask(ONE)
+    const wait = living.ask()
     await fleet.clock.advanceAsync(LEASE_MS - 1)
     expect(wait.grants).toHaveLength(0)
     await fleet.clock.advanceAsync(LEASE_MS)
@@ -33,12 +25,12 @@ describe('a dead process', () => {
   test("with holdUntilCallDeadline they stay until its call's own deadline", async () => {
     const fleet = fleetOf(1)
     const [dead, living] = [await fleet.join({ holdUntilCallDeadline: true }), await fleet.join()]
-    await dead.send(fleet, ONE)
+    await dead.send()
     // What it holds is told at the next renewal.
     await fleet.clock.advanceAsync(LEASE_MS / 3)
     const deadlineMs = fleet.clock.now() - LEASE_MS / 3 + 60_000
     dead.clock.stop()
-    const wait = living.ask(ONE)
+    const wait = living.ask()
     await fleet.clock.advanceAsync(deadlineMs - fleet.clock.now())
     expect(wait.grants).toHaveLength(0)
     await fleet.clock.advanceAsync(LEASE_MS)
@@ -48,10 +40,10 @@ describe('a dead process', () => {
   test('its turn passes to the next in line', async () => {
     const fleet = fleetOf(1)
     const [holder, dead, living] = [await fleet.join(), await fleet.join(), await fleet.join()]
-    const held = await holder.send(fleet, ONE)
-    const first = dead.ask(ONE)
+    const held = await holder.send()
+    const first = dead.ask()
     await fleet.clock.advanceAsync(10)
-    const second = living.ask(ONE)
+    const second = living.ask()
     await fleet.clock.advanceAsync(10)
     dead.clock.stop()
     await fleet.clock.advanceAsync(2 * LEASE_MS)
@@ -65,22 +57,20 @@ describe('a pause longer than the lease', () => {
   test('the process joins under a new id and its running calls are adopted', async () => {
     const fleet = fleetOf(2)
     const [paused, other] = [await fleet.join(), await fleet.join()]
-    const running = [await paused.send(fleet, ONE), await paused.send(fleet, ONE)]
+    const running = [await paused.send(), await paused.send()]
     const oldId = paused.store.last.processId
     paused.clock.stop()
-    const taken = other.ask(ONE)
+    const taken = other.ask()
     await fleet.clock.advanceAsync(2 * LEASE_MS)
     expect(taken.grants).toHaveLength(1)
     expect(fleet.usage().processes[oldId]).toBeUndefined()
     paused.clock.resume()
     await fleet.settle()
-    const { processId, seq, adoptions } = paused.store.last
-    expect(processId).not.toBe(oldId)
-    expect(seq).toBe(1)
-    expect(adoptions).toEqual(running.map(({ number }) => ({ grant: number, slots: [1] })))
+    const { exchange } = paused.store.log.find(({ exchange: { processId } }) => processId !== oldId)!
+    expect(exchange).toMatchObject({ seq: 1, held: [[1, 2]] })
     // Two run on and one was granted meanwhile: over the limit, but true. Nothing more until two have ended.
     expect(fleet.used).toEqual([3, 3])
-    const next = other.ask(ONE)
+    const next = other.ask()
     await fleet.settle()
     paused.dispatcher.settle(running[0]!, {})
     await fleet.settle()
@@ -91,31 +81,28 @@ describe('a pause longer than the lease', () => {
   })
 
   test('a settlement owed over the pause counts once', async () => {
-    const fleet = fleetOf(2)
+    const fleet = tokenFleetOf(100, 2)
     const [paused, other] = [await fleet.join(), await fleet.join()]
-    const grant = await paused.send(fleet, [
-      [0, 10],
-      [1, 1],
-    ])
-    await other.send(fleet, [[0, 10]])
+    const grant = await paused.send({ tokens: 10 })
+    await other.send({ tokens: 10, draws: [0] })
     paused.clock.stop()
     await fleet.clock.advanceAsync(2 * LEASE_MS)
-    paused.dispatcher.settle(grant, { deltas: new Map([[0, -4]]) })
+    paused.dispatcher.settle(grant, { tokensDelta: -4 })
     paused.clock.resume()
     await fleet.settle()
     expect(fleet.used).toEqual([16, 0])
   })
 
   test('who finds itself fenced rejoins, repeats what it owes and asks again', async () => {
-    const fleet = fleetOf(2)
+    const fleet = tokenFleetOf(100, 2)
     const [slow, other] = [await fleet.join(), await fleet.join()]
-    const [ended, running] = [await slow.send(fleet, ONE), await slow.send(fleet, ONE)]
+    const [ended, running] = [await slow.send({ tokens: 1 }), await slow.send({ tokens: 1 })]
     const oldId = slow.store.last.processId
     const deliver = slow.store.holdRequests()
-    slow.dispatcher.settle(ended, { deltas: new Map([[0, 5]]) })
-    const wait = slow.ask(ONE)
+    slow.dispatcher.settle(ended, { tokensDelta: 5 })
+    const wait = slow.ask({ tokens: 1 })
     await fleet.clock.advanceAsync(LEASE_MS)
-    const taken = other.ask(ONE)
+    const taken = other.ask({ tokens: 1 })
     await fleet.settle()
     expect(taken.grants).toHaveLength(1)
     expect(slow.newsOf('fenced')).toHaveLength(0)
@@ -132,13 +119,10 @@ describe('a pause longer than the lease', () => {
   })
 
   test('a settlement whose reply was lost just before a pause gives nothing back twice', async () => {
-    const fleet = fleetOf(10)
+    const fleet = tokenFleetOf(100, 10)
     const [lossy, other] = [await fleet.join(), await fleet.join()]
-    const grant = await lossy.send(fleet, [
-      [0, 10],
-      [1, 1],
-    ])
-    await other.send(fleet, [[0, 10]])
+    const grant = await lossy.send({ tokens: 10 })
+    await other.send({ tokens: 10, draws: [0] })
     lossy.store.lose = 'reply'
     lossy.dispatcher.settle(grant, { unsent: true })
     await fleet.settle()
@@ -151,13 +135,10 @@ describe('a pause longer than the lease', () => {
   })
 
   test('a settlement that was applied, its reply lost and its process fenced, gives nothing back twice', async () => {
-    const fleet = fleetOf(10)
+    const fleet = tokenFleetOf(100, 10)
     const [lossy, other] = [await fleet.join(), await fleet.join()]
-    const grant = await lossy.send(fleet, [
-      [0, 10],
-      [1, 1],
-    ])
-    const kept = await other.send(fleet, [[0, 10]])
+    const grant = await lossy.send({ tokens: 10 })
+    const kept = await other.send({ tokens: 10, draws: [0] })
     lossy.store.lose = 'reply'
     lossy.dispatcher.settle(grant, { unsent: true })
     await fleet.settle()
@@ -176,7 +157,7 @@ describe('a pause longer than the lease', () => {
   test.each([false, true])('a join applied twice over a lease leaves no slot behind (hold: %s)', async (hold) => {
     const fleet = fleetOf(5)
     const [lossy] = [await fleet.join({ holdUntilCallDeadline: hold }), await fleet.join()]
-    const [ended, running] = [await lossy.send(fleet, ONE), await lossy.send(fleet, ONE)]
+    const [ended, running] = [await lossy.send(), await lossy.send()]
     lossy.clock.stop()
     await fleet.clock.advanceAsync(LEASE_MS + 1)
     lossy.dispatcher.settle(ended, { unsent: true })
@@ -193,7 +174,7 @@ describe('a pause longer than the lease', () => {
     lossy.dispatcher.settle(running, {})
     // Past every deadline nothing is held.
     await fleet.clock.advanceAsync(180_000)
-    await fleet.processes[1]!.send(fleet, [[1, 1]])
+    await fleet.processes[1]!.send({ draws: [1] })
     expect(fleet.used[1]).toBe(1)
   })
 })

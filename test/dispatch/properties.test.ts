@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Grant } from '../../src/dispatch/grant.js'
-import { groupOf, rate, slots } from '../limits/driver.js'
-import { Fleet, type Process, type Wait } from './fleet.js'
+import type { Process, Wait } from './fleet.js'
+import { tokenFleetOf } from './small-fleet.js'
 
 const WINDOW_MS = 10_000
-const REQUESTS = 6
+const TOKENS = 6
 const CALLS = 3
 const PROCESSES = 3
 
@@ -51,7 +51,7 @@ interface Call {
 
 /** Plays the operations; the provider's books are kept here and share nothing with the store's. */
 class Play {
-  readonly fleet = new Fleet(groupOf(rate('requests', REQUESTS, WINDOW_MS), slots('calls', CALLS)))
+  readonly fleet = tokenFleetOf(TOKENS, CALLS, WINDOW_MS)
   readonly waits = new Map<Process, Wait[]>()
   readonly calls: Call[] = []
   readonly running = new Set<Call>()
@@ -73,9 +73,7 @@ class Play {
     if (process.clock.stopped) return
     if (op.do === 'network') process.store.lose = op.lose
     else if (op.do === 'ask') {
-      const flow = { flowKey: `flow ${op.flow}`, share: op.cost / REQUESTS }
-      const charges = [[0, op.cost] as const, [1, 1] as const]
-      waits.push(process.ask(charges, flow))
+      waits.push(process.ask({ flowKey: `flow ${op.flow}`, tokens: op.cost }))
     } else if (op.do === 'withdraw') {
       const index = waits.findIndex(({ grants }) => grants.length === 0)
       if (index >= 0) process.dispatcher.withdraw(waits.splice(index, 1)[0]!.request)
@@ -97,7 +95,7 @@ class Play {
         process.dispatcher.settle(grant, { unsent: true })
         continue
       }
-      const call = { process, grant, atMs: this.fleet.clock.now(), cost: grant.charges[0]![1] }
+      const call = { process, grant, atMs: this.fleet.clock.now(), cost: grant.tokens }
       this.calls.push(call)
       this.running.add(call)
       this.mostRunning = Math.max(this.mostRunning, this.running.size)
@@ -105,10 +103,10 @@ class Play {
   }
 
   #settle(call: Call, used: number, coolDownMs: number): void {
-    const deltas = new Map([[0, used - call.cost]])
+    const tokensDelta = used - call.cost
     call.cost = used
     this.running.delete(call)
-    call.process.dispatcher.settle(call.grant, { deltas, coolDownMs })
+    call.process.dispatcher.settle(call.grant, { tokensDelta, coolDownMs })
   }
 
   /** Heals everything and lets every wait end. */
@@ -145,7 +143,7 @@ class Play {
   }
 
   check(): void {
-    expect(this.worstWindow).toBeLessThanOrEqual(REQUESTS)
+    expect(this.worstWindow).toBeLessThanOrEqual(TOKENS)
     expect(this.#waiting).toBe(0)
     expect(this.idle).toBe(true)
     for (const { dispatcher, store } of this.fleet.processes) {
@@ -178,7 +176,7 @@ describe('several dispatchers on one store', () => {
         play.check()
         // What a lost reply granted returns with its lease.
         await play.fleet.clock.advanceAsync(60_000)
-        await play.fleet.processes[0]!.send(play.fleet, [[1, 1]])
+        await play.fleet.processes[0]!.send({ draws: [1], flowKey: 'last' })
         expect(play.fleet.used[1]).toBe(1)
       }),
       { numRuns: 150 },

@@ -1,19 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { Charge } from '../../src/limits/store.js'
-import { groupOf, rate, slots } from '../limits/driver.js'
-import { Fleet, LEASE_MS, Process } from './fleet.js'
-
-const MINUTE_MS = 60_000
-const HOLD_MS = 200
-
-/** Limit 0 counts requests, limit 1 calls in flight. */
-function fleetOf(requests: number, concurrency: number): Fleet {
-  return new Fleet(groupOf(rate('requests', requests, MINUTE_MS, HOLD_MS), slots('calls', concurrency)))
-}
-const ONE: readonly Charge[] = [
-  [0, 1],
-  [1, 1],
-]
+import { LEARN_MS } from '../../src/limits/store.js'
+import { LEASE_MS, Process } from './fleet.js'
+import { fleetOf, granted, HOLD_MS, LONG_LEASE_MS, MINUTE_MS, tokenFleetOf } from './small-fleet.js'
 
 describe('the store out of reach', () => {
   test.each(['request', 'reply'] as const)('a lost %s: isolated; the same batch again; granted once', async (lose) => {
@@ -22,11 +10,11 @@ describe('the store out of reach', () => {
     expect(process.dispatcher.state).toBe('synced')
     const before = process.store.log.length
     process.store.lose = lose
-    const wait = process.ask(ONE)
+    const wait = process.ask()
     await fleet.settle()
     expect(process.dispatcher.state).toBe('isolated')
     expect(process.dispatcher.canGrant).toBe(false)
-    const other = process.ask(ONE)
+    const other = process.ask()
     await fleet.clock.advanceAsync(1_000)
     expect([wait.grants.length, other.grants.length]).toEqual([0, 0])
     process.store.lose = undefined
@@ -37,7 +25,7 @@ describe('the store out of reach', () => {
     for (const { exchange } of repeats) expect(exchange).toEqual(attempts[0]!.exchange)
     // Whoever came meanwhile is the batch after it.
     const last = attempts.at(-1)!.exchange
-    expect([last.seq, last.waiters.length]).toEqual([attempts[0]!.exchange.seq + 1, 1])
+    expect([last.seq, last.flows.map(({ count }) => count)]).toEqual([attempts[0]!.exchange.seq + 1, [1]])
     expect(process.dispatcher.state).toBe('synced')
     expect(process.dispatcher.canGrant).toBe(true)
     expect([wait.grants.length, other.grants.length]).toEqual([1, 1])
@@ -51,7 +39,7 @@ describe('the store out of reach', () => {
     const fleet = fleetOf(10, 10)
     const process = await fleet.join()
     process.store.lose = 'request'
-    process.ask(ONE)
+    process.ask()
     await fleet.settle()
     const from = process.store.log.length - 1
     await fleet.clock.advanceAsync(5_000)
@@ -67,7 +55,7 @@ describe('the store out of reach', () => {
     process.store.disconnect(new Error('ECONNRESET'))
     expect(process.dispatcher.state).toBe('isolated')
     expect(process.newsOf('store-error')[0]!.cause).toMatchObject({ message: 'ECONNRESET' })
-    const wait = process.ask(ONE)
+    const wait = process.ask()
     await fleet.clock.advanceAsync(500)
     process.store.lose = undefined
     process.store.connect()
@@ -92,114 +80,211 @@ describe('the store out of reach', () => {
 })
 
 describe('the state of the store lost', () => {
-  test.each([1, 3])('%d processes learn until what was spent is outside every window', async (count) => {
+  test.each([1, 3])(
+    '%d processes replay what they spent: grants go on as soon as all have, and nothing is over',
+    async (count) => {
+      const fleet = fleetOf(2 * count, 10)
+      for (let i = 0; i < count; i++) await fleet.join()
+      const fromMs = fleet.clock.now()
+      for (const process of fleet.processes) process.dispatcher.settle(await process.send(), {})
+      await fleet.clock.advanceAsync(1_000)
+      fleet.loseState()
+      const waits = fleet.processes.flatMap((process) => [process.ask(), process.ask()])
+      await fleet.settle()
+      expect(waits.filter(({ grants }) => grants.length === 1)).toHaveLength(count)
+      expect(fleet.used).toEqual([2 * count, count])
+      for (const process of fleet.processes) {
+        expect(process.newsOf('state').map(({ state }) => state)).toEqual([
+          'connecting',
+          'synced',
+          'learning',
+          'synced',
+        ])
+        expect(process.dispatcher.canGrant).toBe(true)
+      }
+      const late = waits.filter(({ grants }) => grants.length === 0)
+      await fleet.clock.advanceAsync(2 * MINUTE_MS)
+      expect(granted(waits)).toEqual(Array(2 * count).fill(1))
+      for (const { grantedAtMs } of late) expect(grantedAtMs).toBeGreaterThan(fromMs + MINUTE_MS + HOLD_MS)
+      for (const { sum, bucketSum } of fleet.group.audit()) expect(sum).toBe(bucketSum)
+    },
+  )
+
+  test('learns while one that may have spent is silent, and takes its share as spent when it stays so', async () => {
     const fleet = fleetOf(4, 10)
-    for (let i = 0; i < count; i++) await fleet.join()
-    const [first] = fleet.processes
-    for (let i = 0; i < 4; i++) await first!.send(fleet, ONE)
+    const [silent, process] = [await fleet.join(), await fleet.join()]
+    for (let i = 0; i < 3; i++) await silent.send()
+    await process.send()
+    await fleet.settle()
     fleet.loseState()
+    silent.clock.stop()
+    const wait = process.ask()
     await fleet.settle()
     const lostMs = fleet.clock.now()
-    expect(fleet.processes.map(({ dispatcher }) => dispatcher.state)).toEqual(Array(count).fill('learning'))
-    expect(fleet.processes.map(({ dispatcher }) => dispatcher.canGrant)).toEqual(Array(count).fill(false))
-    const waits = fleet.processes.map((process) => process.ask(ONE))
-    await fleet.clock.advanceAsync(MINUTE_MS + HOLD_MS - 1)
-    expect(waits.map(({ grants }) => grants.length)).toEqual(Array(count).fill(0))
-    await fleet.clock.advanceAsync(1_000)
-    expect(waits.map(({ grants }) => grants.length)).toEqual(Array(count).fill(1))
-    for (const { grantedAtMs } of waits) expect(grantedAtMs).toBeGreaterThanOrEqual(lostMs + MINUTE_MS + HOLD_MS)
-    expect(fleet.processes.map(({ dispatcher }) => dispatcher.state)).toEqual(Array(count).fill('synced'))
-  })
-
-  test('twice in a row it learns again', async () => {
-    const fleet = fleetOf(4, 10)
-    const process = await fleet.join()
-    await process.send(fleet, ONE)
-    fleet.loseState()
-    await fleet.clock.advanceAsync(MINUTE_MS / 2)
-    fleet.loseState()
-    await fleet.settle()
     expect(process.dispatcher.state).toBe('learning')
-    const wait = process.ask(ONE)
-    await fleet.clock.advanceAsync(MINUTE_MS + HOLD_MS - 1)
+    expect(process.dispatcher.canGrant).toBe(false)
+    await fleet.clock.advanceAsync(LEARN_MS + 100)
+    expect(process.dispatcher.state).toBe('synced')
     expect(wait.grants).toHaveLength(0)
-    await fleet.clock.advanceAsync(1_000)
+    expect(fleet.used[0]).toBe(4)
+    await fleet.clock.advanceAsync(2 * MINUTE_MS)
     expect(wait.grants).toHaveLength(1)
+    expect(wait.grantedAtMs).toBeGreaterThan(lostMs + MINUTE_MS + HOLD_MS)
   })
 
-  test('calls in flight are known again, and give nothing back that was never charged', async () => {
-    const fleet = fleetOf(10, 3)
-    const process = await fleet.join()
-    const running = [await process.send(fleet, ONE), await process.send(fleet, ONE)]
+  test('goes on at once when the silent one comes and replays', async () => {
+    const fleet = fleetOf(4, 10)
+    const [late, process] = [await fleet.join(), await fleet.join()]
+    for (let i = 0; i < 2; i++) await late.send()
+    await process.send()
     fleet.loseState()
+    late.clock.stop()
+    const waits = [process.ask(), process.ask()]
+    await fleet.clock.advanceAsync(5_000)
+    expect(granted(waits)).toEqual([0, 0])
+    late.clock.resume()
     await fleet.settle()
-    expect(fleet.used).toEqual([0, 2])
+    expect(granted(waits)).toEqual([1, 0])
+    expect(fleet.used[0]).toBe(4)
+  })
+
+  test('an empty store in its place is filled in the same way', async () => {
+    const fleet = fleetOf(3, 10)
+    const processes = [await fleet.join(), await fleet.join()]
+    for (const process of processes) await process.send()
+    fleet.failOver()
+    const waits = processes.map((process) => process.ask())
+    await fleet.settle()
+    expect(granted(waits).sort()).toEqual([0, 1])
+    expect(fleet.used).toEqual([3, 3])
+  })
+
+  test('twice in a row it replays twice', async () => {
+    const fleet = fleetOf(1, 10)
+    const process = await fleet.join()
+    const fromMs = fleet.clock.now()
+    process.dispatcher.settle(await process.send(), {})
+    const wait = process.ask()
+    for (let i = 0; i < 2; i++) {
+      await fleet.clock.advanceAsync(MINUTE_MS / 3)
+      fleet.loseState()
+    }
+    await fleet.clock.advanceAsync(2 * MINUTE_MS)
+    expect(wait.grants).toHaveLength(1)
+    expect(wait.grantedAtMs).toBeGreaterThan(fromMs + MINUTE_MS + HOLD_MS)
+    expect(process.newsOf('state').filter(({ state }) => state === 'learning')).toHaveLength(2)
+  })
+
+  test('what was corrected before the loss is replayed as it was corrected', async () => {
+    const fleet = tokenFleetOf(100, 10)
+    const process = await fleet.join()
+    const [more, less, unsent] = [1, 2, 3].map(() => process.ask({ tokens: 10 }))
+    await fleet.settle()
+    for (const { grants } of [more!, less!]) process.dispatcher.maySend(grants[0]!)
+    process.dispatcher.settle(more!.grants[0]!, { tokensDelta: 5 })
+    process.dispatcher.settle(less!.grants[0]!, { tokensDelta: -4 })
+    process.dispatcher.settle(unsent!.grants[0]!, { unsent: true })
+    await fleet.settle()
+    expect(fleet.used).toEqual([15 + 6, 0])
+    fleet.loseState()
+    process.ask({ tokens: 1 })
+    await fleet.settle()
+    expect(fleet.used).toEqual([15 + 6 + 1, 1])
+  })
+
+  test('calls in flight are known again, and what they end with corrects what was replayed', async () => {
+    const fleet = tokenFleetOf(100, 3)
+    const process = await fleet.join()
+    const running = [await process.send({ tokens: 10 }), await process.send({ tokens: 10 })]
+    fleet.loseState()
+    process.ask({ tokens: 1 })
+    await fleet.settle()
+    expect(fleet.used).toEqual([21, 3])
+    // What it held before the loss gives nothing back: only the journal knows of it.
     process.dispatcher.settle(running[0]!, { unsent: true })
-    process.dispatcher.settle(running[1]!, { deltas: new Map([[0, 5]]) })
+    process.dispatcher.settle(running[1]!, { tokensDelta: 5 })
     await fleet.settle()
-    expect(fleet.used).toEqual([5, 0])
+    expect(fleet.used).toEqual([26, 1])
   })
 })
 
 describe('a store whose clock jumps ahead', () => {
   test.each([
-    ['within the lease: the grants of that reply are void', 5_000],
-    ["over the lease's end: fenced as well", 2 * MINUTE_MS],
-  ])('%s; it learns, then goes on', async (_, aheadMs) => {
-    const fleet = fleetOf(10, 10)
-    const process = await fleet.join()
-    await process.send(fleet, ONE)
+    ['within the window and the lease', 5_000, LONG_LEASE_MS],
+    ['over the window: the grants of that reply are void', 2 * MINUTE_MS, LONG_LEASE_MS],
+    ["over the lease's end: fenced anyway", 2 * MINUTE_MS, LEASE_MS],
+  ])('%s: what was spent counts for its whole window all the same', async (_, aheadMs, leaseMs) => {
+    const fleet = fleetOf(1, 10)
+    const process = await fleet.join({ leaseMs })
+    const sentMs = fleet.clock.now()
+    process.dispatcher.settle(await process.send(), {})
+    await fleet.clock.advanceAsync(1_000)
     fleet.storeAheadMs += aheadMs
-    const wait = process.ask(ONE)
+    let sent = false
+    const wait = process.ask({
+      onGrant: (grant) => {
+        wait.grants.push(grant)
+        sent = process.dispatcher.maySend(grant)
+      },
+    })
     await fleet.settle()
-    const jumpedMs = fleet.clock.now()
-    const fenced = aheadMs > LEASE_MS
-    expect(process.newsOf('fenced')).toHaveLength(fenced ? 1 : 0)
     expect(process.newsOf('clock-distrusted')).toHaveLength(1)
-    expect(process.dispatcher.state).toBe('learning')
-    expect(wait.grants.map((grant) => process.dispatcher.maySend(grant))).toEqual(fenced ? [] : [false])
-    for (const grant of wait.grants) process.dispatcher.settle(grant, { unsent: true })
-    const again = fenced ? wait : process.ask(ONE)
-    await fleet.clock.advanceAsync(MINUTE_MS + HOLD_MS - 1)
-    expect(again.grants).toHaveLength(0)
-    // Drift makes it wait a little longer than computed.
-    let maySend = false
-    while (!maySend && fleet.clock.runNext()) {
-      await fleet.settle()
-      maySend = again.grants.some((grant) => process.dispatcher.maySend(grant))
-    }
-    expect(maySend).toBe(true)
-    expect(again.grantedAtMs).toBeGreaterThanOrEqual(jumpedMs + MINUTE_MS + HOLD_MS)
+    expect(wait.grants).toHaveLength(0)
+    await fleet.clock.advanceAsync(sentMs + MINUTE_MS + HOLD_MS - fleet.clock.now())
+    expect(wait.grants).toHaveLength(0)
+    await fleet.clock.advanceAsync(1_000)
+    expect(wait.grants).toHaveLength(1)
+    expect(sent).toBe(true)
     expect(process.dispatcher.state).toBe('synced')
     expect(process.newsOf('clock-distrusted')).toHaveLength(1)
+    expect(fleet.used).toEqual([1, 1])
+  })
+
+  test('is found out by each process: what all of them spent counts on', async () => {
+    const fleet = fleetOf(2, 10)
+    const processes = [await fleet.join({ leaseMs: LONG_LEASE_MS }), await fleet.join({ leaseMs: LONG_LEASE_MS })]
+    const sentMs = fleet.clock.now()
+    for (const process of processes) process.dispatcher.settle(await process.send(), {})
+    await fleet.clock.advanceAsync(1_000)
+    fleet.storeAheadMs += 2 * MINUTE_MS
+    const waits = processes.map((process) => process.ask())
+    await fleet.clock.advanceAsync(sentMs + MINUTE_MS + HOLD_MS - fleet.clock.now())
+    expect(granted(waits)).toEqual([0, 0])
+    await fleet.clock.advanceAsync(2_000)
+    expect(granted(waits)).toEqual([1, 1])
+    for (const process of processes) expect(process.newsOf('clock-distrusted')).toHaveLength(1)
   })
 
   test('is distrusted still when the store was out of reach for longer than the lease meanwhile', async () => {
-    const fleet = fleetOf(10, 10)
+    const fleet = fleetOf(1, 10)
     const process = await fleet.join()
-    await process.send(fleet, ONE)
+    const sentMs = fleet.clock.now()
+    process.dispatcher.settle(await process.send(), {})
+    await fleet.settle()
     fleet.storeAheadMs += 5_000
-    process.ask(ONE, {
-      onGrant: (grant) => {
-        process.store.lose = 'request'
-        process.dispatcher.settle(grant, { unsent: true })
-      },
-    })
+    process.onNews = ({ type }) => {
+      if (type === 'clock-distrusted') process.store.lose = 'request'
+    }
+    const wait = process.ask()
     await fleet.clock.advanceAsync(2 * LEASE_MS)
     expect(process.dispatcher.state).toBe('isolated')
     process.store.lose = undefined
     await fleet.clock.advanceAsync(2_000)
-    expect(process.dispatcher.state).toBe('learning')
+    expect(process.dispatcher.state).toBe('synced')
+    await fleet.clock.advanceAsync(sentMs + MINUTE_MS + HOLD_MS - fleet.clock.now())
+    expect(wait.grants).toHaveLength(0)
+    await fleet.clock.advanceAsync(1_000)
+    expect(wait.grants).toHaveLength(1)
   })
 
   test('that falls behind only makes windows longer', async () => {
     const fleet = fleetOf(1, 10)
     const process = await fleet.join()
-    await process.send(fleet, ONE)
+    await process.send()
     const sentMs = fleet.clock.now()
     await fleet.clock.advanceAsync(10_000)
     fleet.storeAheadMs -= 20_000
-    const wait = process.ask(ONE)
+    const wait = process.ask()
     await fleet.clock.advanceAsync(3 * MINUTE_MS)
     expect(wait.grants).toHaveLength(1)
     expect(wait.grantedAtMs).toBeGreaterThan(sentMs + MINUTE_MS + HOLD_MS)

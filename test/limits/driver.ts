@@ -2,28 +2,32 @@ import { Redis } from 'ioredis'
 import { MemoryGroup } from '../../src/limits/memory-group.js'
 import { MemoryStore } from '../../src/limits/memory-store.js'
 import { RedisConnection, RedisStore } from '../../src/limits/redis-store.js'
-import type {
-  Charge,
-  Exchange,
-  ExchangeReply,
-  GroupSpec,
-  GroupStore,
-  LimitSpec,
-  Settlement,
-} from '../../src/limits/store.js'
-import { startRedisServer } from '../../src/testing/redis-server.js'
+import type { Dimension, GroupSpec, GroupStore, LimitSpec } from '../../src/limits/store.js'
+import { type RedisServer, startRedisServer } from '../../src/testing/redis-server.js'
 
 /** Where time stands for the store under test. */
 export interface Instant {
   nowMs: number
 }
 
+export interface Audit {
+  /** Running sum and live buckets of each rate limit on which anything is spent. */
+  readonly rates: readonly { id: string; sum: number; bucketSum: number }[]
+  /** Slots as counted, and as held by all members together. */
+  readonly counted: Record<string, number>
+  readonly held: Record<string, number>
+}
+
 /** A store of one kind, fresh for each test, with time in the test's hands. */
 export interface StoreWorld {
   readonly instant: Instant
-  open(spec: GroupSpec): GroupStore
-  /** Running sum and live buckets of each rate limit. */
-  audit(spec: GroupSpec): Promise<{ id: string; sum: number; bucketSum: number }[]>
+  /** A handle of one more process. */
+  open(spec: GroupSpec): Promise<GroupStore>
+  /** The store loses everything; who listens goes on listening. */
+  lose(): Promise<void>
+  audit(): Promise<Audit>
+  /** Closes all handles. */
+  end(): Promise<void>
 }
 
 export interface StoreKind {
@@ -33,9 +37,9 @@ export interface StoreKind {
   fresh(): Promise<StoreWorld>
 }
 
-/** Leases are the matter of their own tests. */
-const LONG_LEASE_MS = 100_000_000
-const START_MS = 1_700_000_000_000
+export const START_MS = 1_700_000_000_000
+export const HOLD_MS = 200
+const PREFIX = '{test:g}:'
 
 export function memoryKind(): StoreKind {
   return {
@@ -46,149 +50,132 @@ export function memoryKind(): StoreKind {
       const instant = { nowMs: START_MS }
       const group = new MemoryGroup()
       const clock = { now: () => instant.nowMs, wallMs: () => instant.nowMs, setTimeout: () => 0, clearTimeout() {} }
-      return { instant, open: (spec) => new MemoryStore(spec, clock, group), audit: async () => group.audit() }
+      const stores: GroupStore[] = []
+      return {
+        instant,
+        open: async (spec) => {
+          const store = new MemoryStore(spec, clock, group)
+          stores.push(store)
+          return store
+        },
+        lose: async () => group.lose(),
+        audit: async () => {
+          const { counted, held } = group.auditSlots()
+          const rates = group.audit().map(({ id, sum, bucketSum }) => ({ id, sum, bucketSum }))
+          return { rates, counted: Object.fromEntries(counted), held: withoutZeros(Object.fromEntries(held)) }
+        },
+        end: async () => {
+          for (const store of stores) await store.close()
+        },
+      }
     },
   }
 }
 
 export function redisKind(): StoreKind {
-  let server: Awaited<ReturnType<typeof startRedisServer>>
+  let server: RedisServer
   let client: Redis
-  let connection: RedisConnection
+  /** Each process has a connection of its own, as it has in a fleet: Redis counts who listens. */
+  const idle: RedisConnection[] = []
+  const all: RedisConnection[] = []
+  const connect = async () => {
+    const known = idle.pop()
+    if (known) return known
+    const connection = new RedisConnection(client)
+    all.push(connection)
+    connection.open()
+    return connection
+  }
   return {
     name: 'Redis',
     start: async () => {
       server = await startRedisServer()
       client = new Redis(server.url)
-      connection = new RedisConnection(client)
     },
     stop: async () => {
-      connection.close()
+      for (const connection of all) connection.close()
       client.disconnect()
       await server.stop()
     },
     fresh: async () => {
       await client.flushall()
       const instant = { nowMs: START_MS }
+      const opened: { store: GroupStore; connection: RedisConnection }[] = []
       return {
         instant,
-        open: (spec) => new RedisStore(spec, connection, () => instant.nowMs),
-        audit: (spec) => auditRedis(client, spec),
+        open: async (spec) => {
+          const connection = await connect()
+          const store = new RedisStore(spec, connection, () => instant.nowMs)
+          opened.push({ store, connection })
+          return store
+        },
+        lose: async () => {
+          await client.flushall()
+        },
+        audit: async () => auditRedis(client),
+        end: async () => {
+          for (const { store, connection } of opened) {
+            await store.close()
+            idle.push(connection)
+          }
+        },
       }
     },
   }
 }
 
-async function auditRedis(client: Redis, spec: GroupSpec): Promise<{ id: string; sum: number; bucketSum: number }[]> {
-  const rows = []
-  for (const { id, windowMs } of spec.limits) {
-    if (windowMs === 0) continue
-    const prefix = `{${spec.namespace}:${spec.group}}:`
-    const { s = '0', l: _, ...buckets } = await client.hgetall(`${prefix}b:${id}`)
-    const listed = await client.lrange(`${prefix}q:${id}`, 0, -1)
-    const bucketSum = listed.reduce((total, bucket) => total + Number(buckets[bucket] ?? Number.NaN), 0)
-    rows.push({ id, sum: Number(s), bucketSum })
+const AUDIT_SCRIPT = `
+local core = redis.call('GET', KEYS[1])
+if not core then return '[[],[],[]]' end
+local its = { cmsgpack.unpack(core) }
+local base, C = string.sub(KEYS[1], 1, -5) .. its[1] .. ':', its[11]
+local rates, counted, held = {}, {}, {}
+for p = 0, #C - 12, 12 do
+  if C[p + 4] >= 0 then
+    local flat, sum = redis.call('HGETALL', base .. 'b:' .. C[p + 1]), 0
+    for i = 1, #flat, 2 do
+      for cell, amount in ipairs({ cmsgpack.unpack(flat[i + 1]) }) do
+        if flat[i] * 16 + cell - 1 >= C[p + 3] then sum = sum + amount end
+      end
+    end
+    rates[#rates + 1] = { C[p + 1], C[p + 2], sum }
+  end
+  if C[p + 5] ~= 0 then counted[#counted + 1] = { C[p + 1], C[p + 5] } end
+end
+local procs = redis.call('HVALS', base .. 'procs')
+for i = 1, #procs do
+  local slots = ({ cmsgpack.unpack(procs[i]) })[11]
+  for j = 1, #slots, 2 do held[#held + 1] = { slots[j], slots[j + 1] } end
+end
+return cjson.encode({ rates, counted, held })`
+
+async function auditRedis(client: Redis): Promise<Audit> {
+  const text = (await client.eval(AUDIT_SCRIPT, 1, `${PREFIX}core`)) as string
+  const [rates, counted, slots] = JSON.parse(text) as [[string, number, number][], [string, number][], [string, number][]]
+  const list = <T>(rows: T[]) => (Array.isArray(rows) ? rows : [])
+  const held: Record<string, number> = {}
+  for (const [id, count] of list(slots)) held[id] = (held[id] ?? 0) + count
+  return {
+    rates: list(rates).map(([id, sum, bucketSum]) => ({ id, sum, bucketSum })),
+    counted: Object.fromEntries(list(counted)),
+    held: withoutZeros(held),
   }
-  return rows
 }
 
-export function rate(id: string, limit: number, windowMs: number, holdMs = 200): LimitSpec {
-  return { id, limit, windowMs, holdMs, adaptive: false }
+function withoutZeros(counts: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0))
+}
+
+export function rate(id: string, limit: number, windowMs: number, dimension: Dimension = 'requests'): LimitSpec {
+  return { id, dimension, limit, windowMs, holdMs: HOLD_MS, adaptive: false }
 }
 
 export function slots(id: string, limit: number): LimitSpec {
-  return { id, limit, windowMs: 0, holdMs: 0, adaptive: true }
+  return { id, dimension: 'concurrency', limit, windowMs: 0, holdMs: HOLD_MS, adaptive: true }
 }
 
+/** Two pools that draw on all of these limits. */
 export function groupOf(...limits: LimitSpec[]): GroupSpec {
-  return { namespace: 'test', group: 'g', pools: ['p0', 'p1'], limits }
-}
-
-interface Held {
-  readonly grant: number
-  readonly charges: readonly Charge[]
-  readonly buckets: readonly number[]
-  readonly grantedAtMs: number
-}
-
-interface Ask {
-  charges: readonly Charge[]
-  flow?: number
-  pool?: number
-  sinceMs?: number
-}
-
-/** One process as the store sees it: numbers its batches and remembers what it holds. */
-export class Member {
-  readonly held = new Map<number, Held>()
-  epoch = ''
-  seq = 0
-  #grant = 0
-  last: Exchange | undefined
-
-  constructor(
-    readonly store: GroupStore,
-    public id: string,
-    readonly instant: Instant,
-    readonly spec: GroupSpec,
-  ) {}
-
-  async ask(asks: Ask[], settlements: Settlement[] = [], more: Partial<Exchange> = {}): Promise<ExchangeReply> {
-    const waiters = asks.map((ask) => ({
-      grant: ++this.#grant,
-      pool: ask.pool ?? 0,
-      flow: ask.flow ?? 0,
-      sinceMs: ask.sinceMs ?? this.instant.nowMs,
-      charges: ask.charges,
-    }))
-    this.last = {
-      processId: this.id,
-      seq: ++this.seq,
-      leaseMs: LONG_LEASE_MS,
-      holdUntilMs: 0,
-      knownEpoch: this.epoch,
-      candidateEpoch: 'e1',
-      distrust: false,
-      adoptions: [],
-      settlements,
-      waiters,
-      ...more,
-    }
-    const reply = await this.store.exchange(this.last)
-    if (!reply.fenced) this.epoch = reply.epoch
-    for (const { grant, buckets } of reply.grants) {
-      const { charges } = waiters.find((waiter) => waiter.grant === grant)!
-      this.held.set(grant, { grant, charges, buckets, grantedAtMs: reply.nowMs })
-    }
-    return reply
-  }
-
-  /** Sends the last batch again, as after a lost reply. */
-  repeat(): Promise<ExchangeReply> {
-    return this.store.exchange(this.last!)
-  }
-
-  /** The settlement of a held grant; `delta` corrects each rate charge, `refund` gives all of it back. */
-  settlement(grant: number, more: Partial<Settlement> & { delta?: number; refund?: boolean } = {}): Settlement {
-    const { delta = 0, refund = false, ...rest } = more
-    const held = this.held.get(grant)!
-    const isSlot = (index: number) => this.spec.limits[index]!.windowMs === 0
-    const adjustments = held.charges.flatMap(([index, cost], i) => {
-      // Nobody can use less than nothing.
-      const by = refund ? -cost : Math.max(-cost, delta)
-      return isSlot(index) || by === 0 ? [] : [[index, held.buckets[i]!, by] as const]
-    })
-    const settlement = {
-      grant,
-      adjustments,
-      slots: held.charges.filter(([index]) => isSlot(index)).map(([index]) => index),
-      cuts: [],
-      grantedAtMs: held.grantedAtMs,
-      coolDownMs: 0,
-      pool: 0,
-      ...rest,
-    }
-    this.held.delete(grant)
-    return settlement
-  }
+  const draws = limits.map((_, index) => index)
+  return { namespace: 'test', group: 'g', pools: ['p0', 'p1'], limits, draws: [draws, draws] }
 }

@@ -1,286 +1,219 @@
---[[ The second part of one script: see limits.lua, which stands before it and declares what it uses. ]]
-local function moveSlotOf(mine, index, by)
-  local l = touch(index)
-  mine[l.id] = (mine[l.id] or 0) + by
-  flight[l.id] = (flight[l.id] or 0) + by
-  flightDirty = true
+--[[
+Last part: one exchange of a process with its group, in the order of memory-group.ts.
+
+ARGV[3]  the exchange as JSON, by place: [processId, seq, leaseMs, holdUntilMs, isolatedMs, knownEpoch, knownVersion,
+         candidateEpoch, distrust, subscribed, leave, held, journal, adjustments, freed, cuts, coolDowns, observed, service,
+         flows]; pairs and triples flat; a flow is 13 values, its draws are ids, its costs text.
+Returns  the reply as JSON, by place (see redis-store.ts)
+]]
+-- What the process settles: cuts, slots and corrections, what it heard and felt.
+local function settle(m)
+  local cuts, isNews = x[16], false
+  for i = 1, #cuts, 2 do
+    local l, grantedAt = limitAt(cuts[i]), cuts[i + 1]
+    local p = l.at
+    local value, proven, cutAt, _, spacing, isProbing
+    if C[p + 12] ~= '' then value, proven, cutAt, _, spacing, isProbing = unpackAll(C[p + 12]) end
+    if not value or grantedAt > cutAt then
+      local current = effective(l)
+      local reduced = l.window == 0 and min(current, C[p + 5]) / 2 or current * 3 / 4
+      if isProbing == 1 then
+        value, spacing = max(1, min(proven, current)), min(MAX_PROBE_MS, spacing * 2)
+      else
+        value, spacing = max(1, floor(reduced)), min(MAX_PROBE_MS, PROBE_MS * 2)
+      end
+      C[p + 12] = pack(value, value, now, now, spacing, 0)
+      -- Nobody may go on handing slots over that are no more.
+      isNews = true
+    end
+  end
+  local freed = x[15]
+  for i = 1, #freed, 2 do moveSlots(m, limitAt(freed[i]).id, -freed[i + 1]) end
+  -- A journal just replayed holds every correction already.
+  local adjustments = isReplayed and {} or x[14]
+  for i = 1, #adjustments, 3 do
+    local l, delta = limitAt(adjustments[i]), adjustments[i + 2]
+    if l.window > 0 then
+      if delta < 0 then
+        refund(l, adjustments[i + 1], -delta)
+      elseif delta > 0 then
+        add(l, floor(now / l.width), delta)
+      end
+    end
+  end
+  local observed = x[18]
+  for i = 1, #observed, 4 do
+    local l = limitAt(observed[i])
+    local p = l.at
+    -- `remaining` only ever tightens: what the provider counts beyond our own is somebody else's.
+    local foreign = max(0, observed[i + 2] - (l.window == 0 and C[p + 5] or l.sum))
+    C[p + 9], C[p + 10], C[p + 11] = observed[i + 1], foreign, observed[i + 3]
+    keep = max(keep, observed[i + 3])
+  end
+  local service = x[19]
+  for i = 1, #service, 4 do
+    local P, tenant, delta = poolOf(poolNames[service[i] + 1]), service[i + 1], service[i + 3]
+    if P.waiting > 0 then
+      P.tag = max(0, P.tag + delta)
+      local T = tenantOf(P, tenant)
+      if T then
+        T.tag, T.isDirty = max(0, T.tag + ceil(delta / T.weight)), true
+        local p, r = findFlow(T, me .. '|' .. service[i + 2]), T.r
+        if p and (r[p + 3] > 0 or r[p + 2] > T.virtual) then
+          r[p + 2] = max(0, r[p + 2] + ceil(delta / r[p + 5]))
+        end
+      else
+        keepIdle(P, tenant, max(idleTag(P, tenant), P.virtual) + delta)
+      end
+    end
+  end
+  local coolDowns = x[17]
+  for i = 1, #coolDowns, 2 do
+    local untilMs = coolDowns[i + 1]
+    local q = placePool(poolNames[coolDowns[i] + 1])
+    if untilMs > now and (Q[q + 4] == 0 or untilMs > Q[q + 3]) then
+      Q[q + 3], Q[q + 4], Q[q + 5] = untilMs, Q[q + 4] + 1, 0
+      keep, isNews = max(keep, untilMs), true
+    end
+  end
+  if isNews then call('PUBLISH', all, me) end
 end
 
--- Leases: the dead hold nothing past their lease (or their calls' deadline).
-local heads = {}
-do
-  local flat = redis.call('HGETALL', KEYS[3])
-  for i = 1, #flat, 2 do
-    local id, proc = string.match(flat[i], '^(.*)|([^|]*)$')
-    local h = split(flat[i + 1])
-    heads[id] = heads[id] or {}
-    heads[id][proc] = { since = tonumber(h[1]), cost = tonumber(h[2]), fitAt = tonumber(h[3]) }
+-- What waits in the mailbox goes into the reply; how many grants each flow had there.
+local function collect(m)
+  local counts = {}
+  if m.mailAt == 0 then return counts end
+  local key = base .. 'mail:' .. me
+  for _, chunk in ipairs(call('LRANGE', key, 0, -1)) do
+    local mail = { unpackAll(chunk) }
+    for i = 1, #mail, 4 do
+      giveText(mail[i], mail[i + 2])
+      counts[mail[i]] = (counts[mail[i]] or 0) + mail[i + 1]
+    end
   end
+  call('DEL', key)
+  m.mailAt = 0
+  return counts
 end
-local function dropHeads(proc)
-  for id, byProc in pairs(heads) do
-    if byProc[proc] then
-      byProc[proc] = nil
-      redis.call('HDEL', KEYS[3], id .. '|' .. proc)
+
+local function skipCosts(flow, n)
+  local load = 0
+  for _ = 1, min(n, flow.known) do
+    load = load + serviceOf(flow, headOf(flow))
+    flow.pos, flow.tokens, flow.known = flow.next, false, flow.known - 1
+  end
+  return load
+end
+
+-- Tenants that this exchange will touch, in one read a pool.
+local function prefetch(list, width, poolPlace, tenantPlace)
+  local names
+  for i = 0, #list - 1, width do
+    local P = poolOf(poolNames[list[i + poolPlace] + 1])
+    local tenant = list[i + tenantPlace]
+    if P.isStored and P.tenants[tenant] == nil then
+      P.tenants[tenant] = false
+      names = names or {}
+      names[P] = names[P] or {}
+      names[P][#names[P] + 1] = tenant
+    end
+  end
+  for P, its in pairs(names or {}) do loadTenants(P, its) end
+end
+
+local function state(m)
+  local counts = collect(m)
+  restate, m.restate = m.restate, 0
+  local flows = x[20]
+  for i = 0, #flows - 1, 13 do
+    local key, P, tenant = flows[i + 1], poolOf(poolNames[flows[i + 2] + 1]), flows[i + 3]
+    local gone = counts[key] or 0
+    local count, id = flows[i + 9] - gone, me .. '|' .. key
+    local T = P.waiting > 0 and tenantOf(P, tenant)
+    local p = T and findFlow(T, id)
+    if count <= 0 then
+      if p and T.r[p + 3] > 0 then emptyFlow(P, T, p) end
+    else
+      if P.waiting == 0 then
+        P.tag, P.virtual, P.load, P.tenantCount = virtual + 1, 0, 0, 0
+        treeSize = treeSize + 1
+      end
+      if not T then
+        T = { name = tenant, pool = P, r = { 0, 0, 0, 0 }, weight = 1, tag = max(idleTag(P, tenant), P.virtual + 1), virtual = 0,
+          waiting = 0, storedTag = -1, isStored = false, isDirty = true, F = {}, moved = false, blocked = false }
+        if P.hasIdle or P.idle then keepIdle(P, tenant, 0) end
+        P.tenants[tenant], P.log[#P.log + 1], P.tenantCount = T, T, P.tenantCount + 1
+      end
+      T.weight, T.isDirty = flows[i + 4], true
+      local r = T.r
+      if not p then
+        p = #r + 1
+        r[p], r[p + 1], r[p + 2], r[p + 3], r[p + 4], r[p + 5] = id, #me, 0, 0, 0, 0
+      end
+      if r[p + 3] == 0 then
+        r[p + 2] = max(r[p + 2], T.virtual + 1)
+        T.waiting, P.waiting = T.waiting + 1, P.waiting + 1
+        T.moved = T.moved or {}
+        T.moved[p] = (T.moved[p] or 0) + 1
+      end
+      local flow = { id = id, key = key, processId = me, draws = flows[i + 6], classWeight = flows[i + 5], base = flows[i + 7],
+        perToken = flows[i + 8], count = count, since = flows[i + 11], known = flows[i + 13], costs = flows[i + 12], pos = 1,
+        next = 1, tokens = false, isDirty = true, dated = false, given = 0 }
+      local load = flows[i + 10]
+      if gone > 0 then load = max(0, load - skipCosts(flow, gone)) end
+      P.load = P.load + load - r[p + 4]
+      r[p + 3], r[p + 4], r[p + 5] = (flow.known > 0 or flow.perToken == 0) and 2 or 1, load, flow.classWeight
+      T.F[p] = flow
     end
   end
 end
-local known
-do
-  local flat = redis.call('HGETALL', KEYS[2])
-  for i = 1, #flat, 2 do
-    local proc, v = flat[i], split(flat[i + 1])
-    local m = { expires = tonumber(v[1]), hold = tonumber(v[2]), seq = tonumber(v[3]), dead = v[4] == '1' }
-    if not m.dead and m.expires <= now then
-      m.dead = true
-      dropHeads(proc)
-      redis.call('HSET', KEYS[2], proc, v[1] .. '|' .. v[2] .. '|' .. v[3] .. '|1')
-    end
-    if m.dead and m.hold <= now then
-      local pkey = prefix .. 'p:' .. proc
-      local fields = redis.call('HGETALL', pkey)
-      for f = 1, #fields, 2 do
-        if string.sub(fields[f], 1, 1) == 's' then
-          local id = string.sub(fields[f], 2)
-          flight[id] = (flight[id] or 0) - tonumber(fields[f + 1])
-          flightDirty = true
-          for index, l in ipairs(limits) do
-            if l.id == id then touch(index - 1) end
+
+-- Ends learning when all have replayed, or when those who have not can't be waited for any longer.
+local function conclude()
+  local isComplete = heard == 1
+  for name in pairs(expected) do isComplete = isComplete and replayed[name] ~= nil end
+  if not isComplete and now < learnUntil then return end
+  local n = #S / 5
+  for i = 0, n - 1 do
+    local l = limitAt(i)
+    if l.window > 0 then
+      local free = said(l, effective(l)) - C[l.at + 6] - l.sum
+      local lost = (isComplete or heard == 0) and 0 or free
+      local remembered, unknown = 0, lost
+      if l.window >= LONG_WINDOW_MS then
+        remembered = (learnUsed[l.id] or 0) - l.sum
+        -- What the same owner allows in a short window of the same dimension, twice; without one, everything.
+        local owner, short = string.match(l.id, '^(.*:)') or '', math.huge
+        for s = 1, n * 5, 5 do
+          if S[s + 3] > 0 and S[s + 3] < LONG_WINDOW_MS and sub(S[s], 1, #owner) == owner then
+            short = min(short, 2 * S[s + 2])
           end
         end
+        unknown = min(lost, remembered + short)
       end
-      redis.call('DEL', pkey)
-      redis.call('HDEL', KEYS[2], proc)
-    elseif proc == me then
-      known = m
+      local amount = max(0, min(free, max(unknown, remembered)))
+      if amount > 0 then add(l, floor((started + HORIZON_MS) / l.width), amount) end
+    end
+  end
+  learnUntil = 0
+end
+
+-- Ceilings climb by a step when a probe is due and at least half is used.
+local function grow()
+  for s = 1, #S, 5 do
+    local p = cAt[S[s]]
+    if p and C[p + 12] ~= '' then
+      local value, proven, cutAt, changedAt, spacing, isProbing = unpackAll(C[p + 12])
+      local l = limitAt((s - 1) / 5)
+      local used, conf = l.window == 0 and C[p + 5] or l.sum, configured(l)
+      if now - changedAt >= spacing and used * 2 >= value then
+        if value >= conf then
+          C[p + 12] = ''
+        else
+          local step = l.window == 0 and 1 or max(1, ceil(l.limit / 20))
+          C[p + 12] = pack(min(conf, value + step), value, cutAt, now, isProbing == 1 and PROBE_MS or spacing, 1)
+        end
+      end
     end
   end
 end
-
-local function saveMeta()
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'last', int(now), 'offset', int(offset), 'learn', int(learn))
-end
-local function saveFlight()
-  if not flightDirty then return end
-  for id, count in pairs(flight) do
-    if count == 0 then redis.call('HDEL', KEYS[5], id) else redis.call('HSET', KEYS[5], id, count) end
-  end
-end
-
-local grants, refused, retryAt = {}, {}, 0
-local function reply(fenced)
-  return cjson.encode({ nowMs = now, epoch = epoch, fenced = fenced, learnUntilMs = learn > now and learn or 0,
-    grants = grants, refused = refused, retryAtMs = retryAt })
-end
-local function retry(at)
-  if retryAt == 0 or at < retryAt then retryAt = at end
-end
-
-if (x.knownEpoch ~= '' and x.knownEpoch ~= epoch) or x.distrust then
-  local longest = 0
-  for _, l in ipairs(limits) do longest = math.max(longest, l.windowMs + l.holdMs) end
-  learn = math.max(learn, now + longest)
-end
-local pkey = prefix .. 'p:' .. me
-if known and not known.dead and x.seq <= known.seq then
-  saveMeta()
-  saveFlight()
-  return redis.call('HGET', pkey, 'r')
-end
-if x.seq > 1 and (not known or known.dead) then
-  saveMeta()
-  saveFlight()
-  return reply(true)
-end
-
--- Adoptions and settlements.
-local mine, opened, closed = {}, {}, {}
-local isOpen = {}
-if #x.settlements > 0 then
-  local names = {}
-  for i, s in ipairs(x.settlements) do names[i] = 'g' .. s.grant end
-  for i, v in ipairs(redis.call('HMGET', pkey, unpack(names))) do isOpen[x.settlements[i].grant] = v and true or false end
-end
-for _, a in ipairs(x.adoptions) do
-  opened[a.grant] = true
-  isOpen[a.grant] = true
-  for _, index in ipairs(a.slots) do moveSlotOf(mine, index, 1) end
-end
-
-local function cut(index, grantedAt)
-  local l = touch(index)
-  local c = ceilings[l.id]
-  if c and grantedAt <= c.cutAt then return end
-  local current = effectiveOf(l)
-  local probing = c ~= nil and c.probing
-  local value = math.max(1, probing and current - 1 or math.floor(math.min(current, flight[l.id] or 0) / 2))
-  local spacing = probing and math.min(MAX_PROBE, c.spacing * 2) or PROBE
-  saveCeiling(l.id, { value = value, cutAt = now, changedAt = now, spacing = spacing, probing = false })
-end
-
-for _, s in ipairs(x.settlements) do
-  if isOpen[s.grant] then
-    isOpen[s.grant] = false
-    opened[s.grant] = nil
-    closed[#closed + 1] = 'g' .. s.grant
-    for _, index in ipairs(s.cuts) do cut(index, s.grantedAtMs) end
-    for _, index in ipairs(s.slots) do moveSlotOf(mine, index, -1) end
-    for _, a in ipairs(s.adjustments) do
-      local l = touch(a[1])
-      if a[3] < 0 then refund(l, a[2], -a[3]) elseif a[3] > 0 then add(l, a[3]) end
-    end
-    local pool = pools[s.pool + 1]
-    if pool and s.coolDownMs > tonumber(ctl['cool:' .. pool] or 0) then
-      ctl['cool:' .. pool] = s.coolDownMs
-      redis.call('HSET', KEYS[4], 'cool:' .. pool, int(s.coolDownMs))
-    end
-  end
-end
-dropHeads(me)
-
--- Adaptive ceilings climb by one when a probe is due and at least half is used.
-for _, w in ipairs(x.waiters) do
-  for _, charge in ipairs(w.charges) do touch(charge[1]) end
-end
-for _, index in ipairs(touched) do
-  local l = loaded[index]
-  local c = ceilings[l.id]
-  if c and now - c.changedAt >= c.spacing and (flight[l.id] or 0) * 2 >= c.value then
-    if c.value + 1 >= l.configured then
-      saveCeiling(l.id, nil)
-    else
-      if c.probing then c.spacing = PROBE end
-      c.value, c.changedAt, c.probing = c.value + 1, now, true
-      saveCeiling(l.id, c)
-    end
-  end
-end
-
--- What other processes' heads that came earlier need of a limit, unless they let their turn lapse.
-local function olderHeads(l, since)
-  local cost = 0
-  for proc, h in pairs(heads[l.id] or {}) do
-    local lapsed = h.fitAt > 0 and now >= h.fitAt + CLAIM
-    if proc ~= me and h.since < since and not lapsed then cost = cost + h.cost end
-  end
-  return cost
-end
-
-local reserved, myHeads, blockedFlows = {}, {}, {}
-
-local function becomeHead(w, index, cost, at)
-  local l = loaded[index]
-  reserved[index] = (reserved[index] or 0) + cost
-  local fitAt = at == INF and 0 or at
-  if not myHeads[l.id] then
-    myHeads[l.id] = true
-    redis.call('HSET', KEYS[3], l.id .. '|' .. me, int(w.sinceMs) .. '|' .. int(cost) .. '|' .. int(fitAt))
-  end
-  if fitAt > 0 then retry(fitAt) end
-end
-
-local function serve(w)
-  for _, charge in ipairs(w.charges) do
-    local l = loaded[charge[1]]
-    if charge[2] > l.configured then
-      refused[#refused + 1] = { grant = w.grant, limit = charge[1], max = l.configured }
-      return
-    end
-  end
-  local pool = pools[w.pool + 1] or ''
-  local gate = math.max(learn, ctl['pause:' .. pool] and INF or tonumber(ctl['cool:' .. pool] or 0))
-  if gate > now then
-    if gate ~= INF then retry(gate) end
-    blockedFlows[w.flow] = true
-    return
-  end
-  local binding, bindingAt, bindingCost
-  for _, charge in ipairs(w.charges) do
-    local l = loaded[charge[1]]
-    local need = charge[2] + (reserved[charge[1]] or 0) + olderHeads(l, w.sinceMs)
-    local missing = need - (effectiveOf(l) - usedOf(l))
-    if missing > 0 then
-      local at = l.windowMs == 0 and INF or freeAt(l, missing) or now + CLAIM
-      if not binding or at > bindingAt then binding, bindingAt, bindingCost = charge[1], at, charge[2] end
-    end
-  end
-  if binding then
-    becomeHead(w, binding, bindingCost, bindingAt)
-    blockedFlows[w.flow] = true
-    return
-  end
-  local buckets = {}
-  for i, charge in ipairs(w.charges) do
-    local l = loaded[charge[1]]
-    if l.windowMs > 0 then
-      buckets[i] = add(l, charge[2])
-    else
-      moveSlotOf(mine, charge[1], 1)
-      buckets[i] = 0
-    end
-  end
-  opened[w.grant] = true
-  grants[#grants + 1] = { grant = w.grant, buckets = buckets }
-end
-
-for _, w in ipairs(x.waiters) do
-  if not blockedFlows[w.flow] then serve(w) end
-end
-
--- Wakes the heads of other processes that fit now and don't know it yet, oldest first.
-for _, index in ipairs(touched) do
-  local l = loaded[index]
-  local queue = {}
-  for proc, h in pairs(heads[l.id] or {}) do
-    if proc ~= me then queue[#queue + 1] = { proc = proc, head = h } end
-  end
-  table.sort(queue, function(a, b)
-    if a.head.since ~= b.head.since then return a.head.since < b.head.since end
-    return a.proc < b.proc
-  end)
-  local free = #queue > 0 and effectiveOf(l) - usedOf(l) or 0
-  for _, q in ipairs(queue) do
-    local h = q.head
-    if h.cost > free then break end
-    free = free - h.cost
-    if h.fitAt == 0 or h.fitAt > now then
-      redis.call('HSET', KEYS[3], l.id .. '|' .. q.proc, int(h.since) .. '|' .. int(h.cost) .. '|' .. int(now))
-      redis.call('PUBLISH', prefix .. 'wake:' .. q.proc, '1')
-    end
-  end
-end
-
--- Write back: once per limit, once per process.
-for _, index in ipairs(touched) do
-  local l = loaded[index]
-  if l.dirty then
-    local bucket = math.floor(now / l.width)
-    if l.added ~= 0 then
-      redis.call('HINCRBY', l.bkey, int(bucket), l.added)
-      if l.newest ~= bucket then redis.call('RPUSH', l.qkey, int(bucket)) end
-      redis.call('HSET', l.bkey, 's', int(l.sum), 'l', int(bucket))
-    elseif l.sum == 0 and redis.call('LLEN', l.qkey) == 0 then
-      redis.call('DEL', l.bkey, l.qkey)
-    else
-      redis.call('HSET', l.bkey, 's', int(l.sum))
-    end
-    local ttl = l.windowMs + l.holdMs + l.width + 60000
-    redis.call('PEXPIRE', l.bkey, ttl)
-    redis.call('PEXPIRE', l.qkey, ttl)
-  end
-end
-saveFlight()
-if #closed > 0 then redis.call('HDEL', pkey, unpack(closed)) end
-local result = reply(false)
-local fields = { 'r', result }
-for grant in pairs(opened) do
-  fields[#fields + 1] = 'g' .. grant
-  fields[#fields + 1] = '1'
-end
-redis.call('HSET', pkey, unpack(fields))
-for id, by in pairs(mine) do
-  if by ~= 0 and redis.call('HINCRBY', pkey, 's' .. id, by) == 0 then redis.call('HDEL', pkey, 's' .. id) end
-end
-redis.call('HSET', KEYS[2], me, int(now + x.leaseMs) .. '|' .. int(x.holdUntilMs) .. '|' .. int(x.seq) .. '|0')
-saveMeta()
-return result

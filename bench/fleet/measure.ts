@@ -1,0 +1,116 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { Redis } from 'ioredis'
+import { startRedisServer } from '../../src/testing/redis-server.js'
+import type { Job, Load, Result, Sent } from './protocol.js'
+
+export interface Fleet {
+  readonly processes: number
+  readonly pool: Job['pool']
+  readonly loads: (process: number) => readonly Load[]
+  readonly tokens?: Job['tokens']
+  readonly callMs?: number
+  readonly durationMs: number
+}
+
+export interface Measured {
+  readonly sent: readonly (Sent & { readonly process?: number })[]
+  readonly byProcess: readonly Result[]
+  readonly grants: number
+  readonly voided: number
+  readonly roundTrips: number
+  readonly redisUs: number
+  readonly cpuMs: number
+  readonly startMs: number
+}
+
+const START_MS = 1_500
+const SEED = 1
+
+/** Runs a fleet of processes against a Redis of its own. */
+export async function measure(fleet: Fleet, worker: string): Promise<Measured> {
+  const server = await startRedisServer()
+  try {
+    const startMs = Date.now() + START_MS
+    const results = Array.from({ length: fleet.processes }, (_, index) =>
+      runWorker(worker, {
+        redis: server.url,
+        namespace: 'bench',
+        name: `p${index}`,
+        pool: fleet.pool,
+        loads: fleet.loads(index),
+        tokens: fleet.tokens ?? [0, 0],
+        callMs: fleet.callMs ?? 0,
+        startAtMs: startMs,
+        stopAtMs: startMs + fleet.durationMs,
+        seed: SEED + index,
+      }),
+    )
+    const client = new Redis(server.url)
+    const beforeUs = await scriptUs(client)
+    const byProcess = await Promise.all(results)
+    const redisUs = (await scriptUs(client)) - beforeUs
+    client.disconnect()
+    const sent = byProcess.flatMap((result) => result.sent).sort(([a], [b]) => a - b)
+    const sum = (of: (result: Result) => number) => byProcess.reduce((total, result) => total + of(result), 0)
+    return {
+      sent,
+      byProcess,
+      grants: sent.length,
+      voided: sum(({ voided }) => voided),
+      roundTrips: sum(({ roundTrips }) => roundTrips),
+      redisUs,
+      cpuMs: sum(({ cpuMs }) => cpuMs),
+      startMs,
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+async function runWorker(worker: string, job: Job): Promise<Result> {
+  const child = fork(worker, { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  child.send(job)
+  const [result] = await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`a worker ended with ${code}`))),
+  ])
+  return result as Result
+}
+
+/** What Redis itself spent in scripts, µs. */
+async function scriptUs(client: Redis): Promise<number> {
+  const stats = await client.info('commandstats')
+  let totalUs = 0
+  for (const [, usec] of stats.matchAll(/cmdstat_eval(?:sha)?:calls=\d+,usec=(\d+)/g)) totalUs += Number(usec)
+  return totalUs
+}
+
+/** The fullest window of that length, as a share of the limit; `amounts` by time. */
+export function worstWindow(
+  events: readonly (readonly [atMs: number, amount: number])[],
+  windowMs: number,
+  limit: number,
+) {
+  const sorted = [...events].sort(([a], [b]) => a - b)
+  let sum = 0
+  let first = 0
+  let worst = 0
+  for (const [atMs, amount] of sorted) {
+    sum += amount
+    while (sorted[first]![0] <= atMs - windowMs) sum -= sorted[first++]![1]
+    worst = Math.max(worst, sum)
+  }
+  return worst / limit
+}
+
+export function jain(values: readonly number[]): number {
+  const sum = values.reduce((total, value) => total + value, 0)
+  const squares = values.reduce((total, value) => total + value * value, 0)
+  return (sum * sum) / (values.length * squares)
+}
+
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0
+}

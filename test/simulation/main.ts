@@ -1,0 +1,1 @@
+export { planOf, runPlan } from './run.js'
