@@ -92,7 +92,7 @@ module.exports = {
       comment:
         'Only headgate.ts builds implementations; gate.ts, the object it returns, and admission.ts start requests on them. Other top-level files name types; config may look up provider profiles.',
       severity: 'error',
-      from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/(headgate|gate)\\.ts$' },
+      from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/(headgate|gate|admission)\\.ts$' },
       to: { path: '^src/(intake|request|dispatch|limits)/', ...VALUES_ONLY },
     },
     {

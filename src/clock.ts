@@ -21,6 +21,11 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export const realClock: Clock = {
   now: () => performance.now(),
   wallMs: () => Date.now(),
-  setTimeout: (fn, delayMs) => setTimeout(fn, Math.min(MAX_TIMER_MS, Math.max(0, delayMs))),
-  clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
+  // Node makes a ms of any part of one: what is due within it comes in the loop's next turn instead.
+  setTimeout: (fn, delayMs) => (delayMs < 1 ? setImmediate(fn) : setTimeout(fn, Math.min(MAX_TIMER_MS, delayMs))),
+  clearTimeout(handle) {
+    // A timer can be had as a number, an immediate can't.
+    if (handle instanceof Object && !(Symbol.toPrimitive in handle)) clearImmediate(handle as NodeJS.Immediate)
+    else clearTimeout(handle as NodeJS.Timeout)
+  },
 }

@@ -33,7 +33,7 @@ export class Alarm {
 
   #sleep(): void {
     const leftMs = this.#atMs - this.clock.now()
-    const delayMs = leftMs > LONG_SLEEP_MS ? leftMs * FIRST_SLEEP : Math.ceil(leftMs)
+    const delayMs = leftMs > LONG_SLEEP_MS ? leftMs * FIRST_SLEEP : leftMs
     this.#timer = this.clock.setTimeout(() => this.#wakeUp(), Math.max(0, delayMs))
   }
 

@@ -49,7 +49,8 @@ export class Dispatcher {
     const { clock, spec } = options
     this.#session = new Session(options, options.name)
     this.#waiters = new Waiters(spec)
-    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, () => this.#ask())
+    const [ask, gather] = [() => this.#ask(), () => this.#gather()]
+    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, ask, gather)
     this.outlook = new Outlook(options, this.#session.known, this.#waiters, this.#sync)
     this.#isolation = new Isolation(options, this.#session, this.#waiters, this.#sync)
     this.#alarms = new Alarms(options, this.#sync, () => this.#ask())
@@ -309,7 +310,9 @@ export class Dispatcher {
     this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
     if (aheadMs > 0) this.#grants.recallAll()
     if (reply.restate) this.#waiters.restate()
-    this.#alarms.follow(reply, this.#waiters.size > 0, this.#session.open.size > 0 || this.#grants.dated > 0)
+    // What is set aside for this process is lost to the others unless its lease lives.
+    const holds = this.#session.open.size > 0 || this.#grants.dated > 0 || this.#options.isolatedMs > 0
+    this.#alarms.follow(reply, this.#waiters.size > 0, holds)
     if (aheadMs > 0 || this.#waiters.isUnheard) this.#wanted = true
   }
 

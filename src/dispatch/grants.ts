@@ -26,6 +26,7 @@ export class Grants {
     private readonly waiters: Waiters,
     private readonly sync: ClockSync,
     private readonly ask: () => void,
+    private readonly gather: () => void,
   ) {
     this.#limits = options.spec.limits
     this.#calendar = new Calendar(options.clock, (dated) => this.#bind(dated))
@@ -148,6 +149,7 @@ export class Grants {
     // What it is charged too much goes back to the same bucket before anything is sent.
     if (request.tokens < dated.tokens) {
       this.session.giveBack(flow.draws, dated.tokens - request.tokens, false, dated.notBeforeMs)
+      this.ask()
     }
     this.#hand(flow, request, dated.notBeforeMs)
   }
@@ -182,6 +184,8 @@ export class Grants {
       state: 'unsent',
     }
     this.session.open.set(grant.number, grant)
+    // The store holds its slots beyond the lease only once it knows until when.
+    if (this.options.holdUntilCallDeadline) this.gather()
     request.onGrant(grant)
   }
 

@@ -57,6 +57,8 @@ export class Session {
     overrides: [],
     queues: [],
   }
+  /** For how long anything it spent may count. */
+  readonly #memoryMs: number
   #incarnation = 1
   #seq = 0
   #batches = 0
@@ -73,6 +75,7 @@ export class Session {
     private readonly name: string,
   ) {
     this.journal = new Journal(options.spec.limits)
+    this.#memoryMs = Math.max(options.leaseMs, ...options.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs))
   }
 
   get processId(): string {
@@ -95,6 +98,8 @@ export class Session {
   /** Takes a new process id when the lease is about to run out, or has; true if so. */
   refresh(nowMs: number): boolean {
     if (this.#seq === 0 || !this.isLeaseOver(nowMs)) return false
+    // Nothing it spent counts any more, and an idle store may have forgotten the fleet: that is no loss.
+    if (nowMs - this.#leasedAtMs > this.#memoryMs) this.#epoch = ''
     this.rejoin()
     return true
   }
@@ -112,7 +117,7 @@ export class Session {
       knownEpoch: this.#epoch,
       knownVersion: this.#version,
       // Never an epoch opened before: a store that lost its state must not look as if it hadn't.
-      candidateEpoch: `${this.name}-${++this.#batches}`,
+      candidateEpoch: this.#nextEpoch(),
       distrust,
       held: joining ? this.#held() : [],
       journal: joining && this.#epoch !== '' ? this.#journal() : null,
@@ -177,7 +182,7 @@ export class Session {
       holdUntilMs: 0,
       knownEpoch: this.#epoch,
       knownVersion: 0,
-      candidateEpoch: `${this.name}-${++this.#batches}`,
+      candidateEpoch: this.#nextEpoch(),
       distrust: false,
       journal: null,
       leave: false,
@@ -225,6 +230,11 @@ export class Session {
     for (const index of end.cuts ?? []) this.owed.cut(index, grant.notBeforeMs)
     if (end.coolDownMs) this.owed.coolDown(grant.pool, Math.ceil(nowMs + end.coolDownMs))
     return true
+  }
+
+  /** By its number the store, or what a failover left of it, sees which of two epochs came later. */
+  #nextEpoch(): string {
+    return `${(Number.parseInt(this.#epoch, 10) || 0) + 1}-${this.name}-${++this.#batches}`
   }
 
   rejoin(): void {

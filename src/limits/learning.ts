@@ -1,5 +1,5 @@
 import type { Ledger } from './ledger.js'
-import { nameOf } from './members.js'
+import { memoryMs, nameOf } from './members.js'
 import { limitOf, poolOf, type Round } from './round.js'
 import { type GroupSpec, HEARSAY_MS, HORIZON_MS, type Journal, LEARN_MS, LONG_WINDOW_MS } from './store.js'
 import { bucketOf } from './window.js'
@@ -39,8 +39,15 @@ export class Learning {
     for (const name of names) this.#expected.add(name)
   }
 
+  /** As long as what they spent may count, whether or not they have replayed: should the state be lost again meanwhile. */
+  stillExpected(round: Round): readonly string[] {
+    return round.nowMs < this.#startedMs + memoryMs(round.spec) ? [...this.#expected] : []
+  }
+
   end(): void {
     this.#untilMs = 0
+    this.#startedMs = 0
+    this.#expected.clear()
   }
 
   /** Takes a survivor's journal in; also of one that comes late. */
@@ -91,6 +98,11 @@ export class Learning {
     }
     this.#untilMs = 0
   }
+}
+
+/** Epochs are named `<age>-…`: each is one older than the one that whoever opened it knew. */
+export function ageOf(epoch: string): number {
+  return Number.parseInt(epoch, 10) || 0
 }
 
 /** What the same owner allows in a short window of the same dimension, twice; without one, everything. */

@@ -170,23 +170,28 @@ export class Members {
 
   /**
    * The roster and floors, when they changed since this process was last told. Floors are whole shares by largest
-   * remainder, in the order of the names; never more than what the floors of the others leave.
+   * remainder, in the order of the names; never more than what the floors of the others leave. `others` are on the roster
+   * besides: what they spent before the state was lost may still count somewhere.
    */
-  share(round: Round, member: Member): ExchangeReply['share'] {
+  share(round: Round, member: Member, others: readonly string[]): ExchangeReply['share'] {
     if (member.shareVersion === this.#rosterVersion) return null
-    member.shareVersion = this.#rosterVersion
     const living = [...this.all].filter(([, { dead, asideUntilMs }]) => !dead || asideUntilMs > 0)
     const ids = living.map(([id]) => id).sort()
     const rank = ids.indexOf(round.exchange.processId)
+    let isShort = false
     const floors = round.spec.limits.map((limit) => {
       const allowed = this.ledger.control.configured(limit)
       const share = Math.floor(allowed / ids.length) + (rank < allowed % ids.length ? 1 : 0)
-      let others = 0
-      for (const [, its] of living) if (its !== member) others += its.floors.get(limit.id) ?? 0
-      return Math.max(0, Math.min(share, allowed - others))
+      let taken = 0
+      for (const [, its] of living) if (its !== member) taken += its.floors.get(limit.id) ?? 0
+      const floor = Math.max(0, Math.min(share, allowed - taken))
+      isShort ||= floor < share
+      return floor
     })
+    // Somebody's floor is still that of a smaller fleet: this one's grows once that one was told.
+    member.shareVersion = isShort ? 0 : this.#rosterVersion
     member.floors = new Map(round.spec.limits.map(({ id }, index) => [id, floors[index] ?? 0]))
-    return { roster: this.roster, floors }
+    return { roster: [...new Set([...this.roster, ...others])].sort(), floors }
   }
 
   #die(round: Round, id: string, member: Member): void {

@@ -1,5 +1,5 @@
 import { FairTree } from './fair-tree.js'
-import { Learning } from './learning.js'
+import { ageOf, Learning } from './learning.js'
 import { Ledger } from './ledger.js'
 import { type Member, Members } from './members.js'
 import { giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
@@ -53,7 +53,7 @@ export class MemoryGroup {
     if (untilMs > 0) retryAt(round, untilMs)
     new Schedule(round, this.#ledger, this.#tree, (grant) => this.#grant(round, grant)).run(untilMs > 0)
     this.#ledger.flush()
-    round.share = exchange.leave ? null : this.#members.share(round, known)
+    round.share = exchange.leave ? null : this.#members.share(round, known, this.#learning.stillExpected(round))
     known.reply = this.#reply(round, false)
     this.#survivors.add(processId)
     return known.reply
@@ -130,8 +130,8 @@ export class MemoryGroup {
     if (this.#epoch === '') {
       const others = [...this.#survivors].some((id) => id !== processId)
       if (knownEpoch !== '' || others) this.#learning.begin(round.nowMs, knownEpoch === '')
-    } else if (knownEpoch === this.#epoch && this.#isStateLost(round.exchange)) {
-      const roster = this.#members.roster
+    } else if (this.#isStateLost(round.exchange)) {
+      const roster = [...this.#members.roster, ...this.#learning.stillExpected(round)]
       this.#wipe()
       this.#learning.begin(round.nowMs, false)
       this.#learning.expect(roster)
@@ -142,7 +142,9 @@ export class MemoryGroup {
   }
 
   /** Whether a process of this epoch shows that later state was lost, or that the clock it was kept by can't be trusted. */
-  #isStateLost({ processId, seq, knownVersion, distrust, journal }: Exchange): boolean {
+  #isStateLost({ processId, seq, knownEpoch, knownVersion, distrust, journal }: Exchange): boolean {
+    // An epoch opened after ours, or beside it: this is what was left of an older copy.
+    if (knownEpoch !== this.#epoch) return knownEpoch !== '' && ageOf(knownEpoch) >= ageOf(this.#epoch)
     const member = this.#members.all.get(processId)
     const skipped = member !== undefined && !member.dead && seq > member.seq + 1
     const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && !this.#members.knows(processId)

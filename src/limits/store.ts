@@ -83,7 +83,7 @@ export interface Exchange {
   readonly knownEpoch: string
   /** The highest version it saw in that epoch. */
   readonly knownVersion: number
-  /** The epoch to open if the store is empty or lost its state; never used before. */
+  /** The epoch to open if the store is empty or lost its state: never used before, `<age>-…`, one older than the known. */
   readonly candidateEpoch: string
   /** The process saw the store's clock run ahead of its own: nothing counted since can be trusted. */
   readonly distrust: boolean

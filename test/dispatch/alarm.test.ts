@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Clock } from '../../src/clock.js'
+import { type Clock, realClock } from '../../src/clock.js'
 import { Alarm } from '../../src/dispatch/alarm.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
 
@@ -47,10 +47,23 @@ describe('Alarm', () => {
     expect(rangAtMs).toEqual([10_000])
   })
 
-  test('a short sleep is one timer of whole ms', () => {
-    const { clock, alarm } = rig()
+  test('a short sleep is one timer of just what is left, down to parts of a ms', () => {
+    const { clock, alarm, rangAtMs } = rig()
     alarm.set(199.5)
-    expect(clock.delaysMs).toEqual([200])
+    clock.virtual.advance(300)
+    expect(clock.delaysMs).toEqual([199.5])
+    expect(rangAtMs).toEqual([199.5])
+  })
+
+  test('on the real clock it is never early and what is left of a ms is no timer', async () => {
+    const atMs = realClock.now() + 0.3
+    await new Promise<void>((resolve) => new Alarm(realClock, resolve).set(atMs))
+    expect(realClock.now()).toBeGreaterThanOrEqual(atMs)
+    const timers = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    const alarm = new Alarm(realClock, () => {})
+    alarm.set(realClock.now() + 0.5)
+    expect(process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout')).toHaveLength(timers)
+    alarm.clear()
   })
 
   test('a time gone by rings at the next turn, not in the middle of set', () => {

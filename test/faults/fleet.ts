@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { expect, type TestContext } from 'vitest'
-import type { GateOptions, LimitOptions, PoolOptions } from '../../src/index.js'
+import type { GateOptions, LimitOptions, PoolOptions } from '../../src/config.js'
 import {
   type RedisServer,
   type Simulator,

@@ -31,8 +31,8 @@ describe.concurrent('a process that holds every slot is killed', () => {
     const { survivors, heldForMs, backAfterMs } = await killWhileHolding(context)
     expect(heldForMs).toBeGreaterThan(LEASE_MS - ARRIVAL_MS)
     expect(backAfterMs).toBeLessThan(10_000)
-    const [{ limits }] = (await survivors[0]!.usage()) as [{ limits: { id: string; used: number }[] }]
-    expect(limits.map(({ used }) => used)).toEqual([2 * SLOTS, 0])
+    const [usage] = await survivors[0]!.usage()
+    expect(usage!.limits.map(({ used }) => used)).toEqual([2 * SLOTS, 0])
   })
 
   test('with holdUntilCallDeadline they are back at the deadline of its calls', async (context) => {

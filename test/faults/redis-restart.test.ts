@@ -80,7 +80,7 @@ describe.concurrent('Redis is killed and comes back', () => {
 })
 
 test('Redis stays away: with isolatedMaxMs each process goes on from its share, and owes it afterwards', async (context) => {
-  const fleet = await startFleet(context, { isolatedMaxMs: '1m' })
+  const fleet = await startFleet(context, { isolatedMaxMs: 60_000 })
   const { redis, provider, processes } = fleet
   await loadFully(fleet)
   await redis.kill('SIGKILL')

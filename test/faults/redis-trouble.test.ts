@@ -48,8 +48,10 @@ describe.concurrent('Redis in trouble', () => {
     )
     expect(performance.now() - askedAtMs).toBeLessThan(READY_MS)
     expect(refusal.code).toBe('STORE_UNAVAILABLE')
-    expect(refusal.message).toContain(`127.0.0.1:${fleet.redis.port}`)
-    expect(refusal.message).toContain('max number of clients reached')
+    // Redis hangs up so early that what it says of it is often not read.
+    expect(refusal.message).toMatch(
+      new RegExp(`Redis at 127.0.0.1:${fleet.redis.port} is unavailable: .*(EPIPE|ECONNRESET|max number of clients)`),
+    )
     await fullUse(fleet.provider)
     for (const { news } of fleet.processes.slice(0, 2)) expect(news).toEqual(['synced'])
     await fleet.admin.config('SET', 'maxclients', 1_000)
@@ -61,7 +63,7 @@ describe.concurrent('Redis in trouble', () => {
   test('it hangs up on all: they come back and go on', async (context) => {
     const fleet = await startFleet(context)
     await loadFully(fleet)
-    for (const type of ['normal', 'pubsub']) await fleet.admin.client('KILL', 'TYPE', type as 'normal')
+    for (const type of ['normal', 'pubsub']) await fleet.admin.call('CLIENT', 'KILL', 'TYPE', type)
     await Promise.all(fleet.processes.map((process) => process.hears('isolated')))
     await fullUse(fleet.provider)
     await finishExactly(fleet)

@@ -128,7 +128,7 @@ const AUDIT_SCRIPT = `
 local core = redis.call('GET', KEYS[1])
 if not core then return '[[],[],[]]' end
 local its = { cmsgpack.unpack(core) }
-local base, C = string.sub(KEYS[1], 1, -5) .. its[1] .. ':', its[11]
+local base, C = string.sub(KEYS[1], 1, -5) .. its[1] .. ':', its[13]
 local rates, counted, held = {}, {}, {}
 for p = 0, #C - 12, 12 do
   if C[p + 4] >= 0 then

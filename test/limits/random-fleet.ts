@@ -9,16 +9,17 @@ import type {
   GroupStore,
   GroupUsage,
 } from '../../src/limits/store.js'
+import { ageOf } from '../../src/limits/learning.js'
 import { bucketOf, bucketWidthMs } from '../../src/limits/window.js'
 import { type Audit, rate, type StoreWorld, slots } from './driver.js'
 
-export const LEASE_MS = 2_000
+export const LEASE_MS = 4_000
 const ISOLATED_MS = 3_000
 
-const R = rate('r', 8, 1_000)
-const T = rate('t', 80, 1_000, 'tokens')
-const D = rate('d', 300, 700_000, 'tokens')
-const C = slots('c', 9)
+const R = rate('r', 8, 2_000)
+const T = rate('t', 80, 2_000, 'tokens')
+const D = rate('d', 2_000, 700_000, 'tokens')
+const C = slots('c', 20)
 const S = slots('s', 2)
 const X = rate('x', 3, 2_000)
 
@@ -72,9 +73,9 @@ const flows = fc.uniqueArray(
 const advance = fc.record({
   do: fc.constant('advance' as const),
   ms: fc.oneof(
-    { weight: 6, arbitrary: fc.integer({ min: 0, max: 300 }) },
-    { weight: 2, arbitrary: fc.integer({ min: 300, max: 2_500 }) },
-    { weight: 1, arbitrary: fc.constantFrom(-500, 10_000, 11_000, 30_000) },
+    { weight: 12, arbitrary: fc.integer({ min: 0, max: 300 }) },
+    { weight: 4, arbitrary: fc.integer({ min: 300, max: 1_200 }) },
+    { weight: 1, arbitrary: fc.constantFrom(-500, 2_500, 10_000, 11_000, 30_000) },
   ),
 })
 const ask = fc.record({ do: fc.constant('ask' as const), who, flows })
@@ -125,10 +126,10 @@ export const anyOp: fc.Arbitrary<Op> = fc.oneof(
 
 /** Only what a provider's limit must withstand without exception. */
 export const calmOp: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 8, arbitrary: advance.filter(({ ms }) => ms >= 0) },
+  { weight: 12, arbitrary: advance.filter(({ ms }) => ms >= 0) },
   { weight: 12, arbitrary: ask },
-  { weight: 8, arbitrary: settle.map((op) => ({ ...op, delta: Math.min(0, op.delta) })) },
-  { weight: 3, arbitrary: oneOf('repeat', 'crash', 'leave') },
+  { weight: 16, arbitrary: settle.map((op) => ({ ...op, delta: Math.min(0, op.delta), cut: false })) },
+  { weight: 1, arbitrary: oneOf('repeat', 'crash', 'leave') },
 )
 
 export interface Granted {
@@ -265,7 +266,7 @@ export async function play(
       }
       more = { ...more, held: [...held] }
     }
-    process.last = process.exchange(more, `e${++epochs}`)
+    process.last = process.exchange(more, `${ageOf(process.epoch) + 1}-${++epochs}`)
     const before = process.held.length
     const reply = await process.store.exchange(process.last)
     trail.push(reply)

@@ -1,4 +1,3 @@
-import type { Dispatcher } from '../../src/dispatch/dispatcher.js'
 import type { Grant, GrantEnd, TokenRequest } from '../../src/dispatch/grant.js'
 import type { Permits } from '../../src/dispatch/shadow.js'
 import type { RequestPlan } from './plan.js'

@@ -197,8 +197,8 @@ export class World {
       clock.setTimeout(sample, SAMPLE_MS)
     }
     clock.setTimeout(sample, SAMPLE_MS)
-    await this.#until(() => this.sinceStartMs >= plan.healMs && this.#isDone(), limitMs)
-    if (!this.#isDone()) this.#reportStuck()
+    await this.#until(() => this.sinceStartMs >= plan.healMs && this.isDone, limitMs)
+    if (!this.isDone) this.#reportStuck()
     const restMs = Math.max(...this.groupPlan.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs)) + 12_000
     await this.#until(() => false, this.sinceStartMs + restMs)
     await this.watchers.atRest()
@@ -218,7 +218,7 @@ export class World {
     }
   }
 
-  #isDone(): boolean {
+  get isDone(): boolean {
     return this.#left === 0 && this.processes.every((process) => !process.alive || process.idle)
   }
 

@@ -44,11 +44,11 @@ local function int(n) return string.format('%.0f', n) end
 -- waiters, tenants with waiters, whether any tag of an idle tenant is kept.
 local C, Q
 local epoch, version, last, offset, rosterVersion, due, keep, safe = '', 0, 0, 0, 1, NEVER, 0, 0
-local learn, virtual = '', 0
+local learnUntil, started, learn, virtual = 0, 0, '', 0
 local text = call('GET', KEYS[1])
 local words = false
 if text then
-  epoch, version, last, offset, rosterVersion, due, keep, safe, learn, virtual, C, Q = unpackAll(text)
+  epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn, virtual, C, Q = unpackAll(text)
 else
   C, Q = {}, {}
   words = call('GET', prefix .. 'ctl')
@@ -214,6 +214,6 @@ local function saveWords()
 end
 
 local function saveCore()
-  call('SET', KEYS[1], pack(epoch, version, last, offset, rosterVersion, due, keep, safe, learn, virtual, C, Q), 'PX',
-    int(max(1, keep - now)))
+  call('SET', KEYS[1], pack(epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn,
+    virtual, C, Q), 'PX', int(max(1, keep - now)))
 end

@@ -195,7 +195,7 @@ local function conclude()
       if amount > 0 then add(l, floor((started + HORIZON_MS) / l.width), amount) end
     end
   end
-  learnUntil = 0
+  learnUntil, learn = 0, pack(0, expected, {}, {})
 end
 
 -- Ceilings climb by a step when a probe is due and at least half is used.

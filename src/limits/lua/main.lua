@@ -13,6 +13,10 @@ local function tellShare(m)
       if other.dead == 0 or other.aside > 0 then living[#living + 1] = other end
     end
   end
+  -- What these spent before the state was lost may still count somewhere.
+  for name in pairs(stillExpected()) do
+    if not isKnown[name] then names[#names + 1] = name end
+  end
   table.sort(names, isBefore)
   local rank, others = 0, {}
   for _, other in ipairs(living) do
@@ -22,16 +26,18 @@ local function tellShare(m)
       for i = 1, #floors, 2 do others[floors[i]] = (others[floors[i]] or 0) + floors[i + 1] end
     end
   end
-  local floors, texts = {}, {}
+  local floors, texts, isShort = {}, {}, false
   for s = 1, #S, 5 do
     local p = cAt[S[s]]
     local allowed = p and C[p + 7] >= 0 and C[p + 8] or S[s + 2]
-    local its = floor(allowed / #living) + (rank < allowed % #living and 1 or 0)
-    its = max(0, min(its, allowed - (others[S[s]] or 0)))
+    local whole = floor(allowed / #living) + (rank < allowed % #living and 1 or 0)
+    local its = max(0, min(whole, allowed - (others[S[s]] or 0)))
+    if its < whole then isShort = true end
     floors[#floors + 1], floors[#floors + 2] = S[s], its
     texts[#texts + 1] = int(its)
   end
-  m.share, m.floors = rosterVersion, pack(floors)
+  -- Somebody's floor is still that of a smaller fleet: this one's grows once that one was told.
+  m.share, m.floors = isShort and 0 or rosterVersion, pack(floors)
   for i = 1, #names do names[i] = quote(names[i]) end
   share = '[[' .. concat(names, ',') .. '],[' .. concat(texts, ',') .. ']]'
 end

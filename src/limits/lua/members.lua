@@ -88,13 +88,22 @@ local function remove(m)
 end
 
 -- Opens an epoch where there is none, and a new one where the state was lost.
-local learnUntil, started, heard, expected, replayed, learnUsed = 0, 0, 0, {}, {}, {}
-if learn ~= '' then learnUntil, started, heard, expected, replayed, learnUsed = unpackAll(learn) end
+local heard, expected, replayed, learnUsed = 0, {}, {}, {}
+if learnUntil > 0 then heard, expected, replayed, learnUsed = unpackAll(learn) end
 version = version + 1
+
+-- Names that count as long as what they spent may, should the state be lost again meanwhile.
+local function stillExpected()
+  if now >= started + spec[4] or learn == '' and learnUntil == 0 then return {} end
+  if learnUntil > 0 then return expected end
+  local _, names = unpackAll(learn)
+  return names
+end
+
 do
-  local function begin(isHearsay)
+  local function begin(isHearsay, names)
     learnUntil, started, heard = now + (isHearsay and HEARSAY_MS or LEARN_MS), now, 0
-    expected, replayed, learnUsed = {}, {}, {}
+    expected, replayed, learnUsed = names, {}, {}
   end
   local function enter()
     epoch, version, safe = x[8], 1, 0
@@ -108,26 +117,32 @@ do
       local uptime = tonumber(string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)') or '9')
       others = uptime < 2
     end
-    if known ~= '' or others then begin(known == '') end
+    if known ~= '' or others then begin(known == '', {}) end
     enter()
-  elseif known == epoch then
-    local isLost = x[9] == 1 or x[7] > version
-    local seq = x[2]
-    local m = seq > 1 and memberOf(me)
-    if m and m.dead == 0 and seq > m.seq + 1 then isLost = true end
-    if not isLost and seq == 1 and type(x[13]) == 'table' and #x[13][1] > 0 then
-      scan()
-      isLost = true
-      for _, other in ipairs(memberList) do
-        if nameOf(other.id) == nameOf(me) then isLost = false end
+  elseif known ~= '' then
+    local isLost, seq = x[9] == 1 or x[7] > version, x[2]
+    if known ~= epoch then
+      -- An epoch opened after ours, or beside it: this is what was left of an older copy.
+      local function ageOf(its) return tonumber(string.match(its, '^%d+') or 0) end
+      isLost = ageOf(known) >= ageOf(epoch)
+    elseif not isLost then
+      local m = seq > 1 and memberOf(me)
+      if m and m.dead == 0 and seq > m.seq + 1 then isLost = true end
+      if seq == 1 and type(x[13]) == 'table' and #x[13][1] > 0 then
+        scan()
+        isLost = true
+        for _, other in ipairs(memberList) do
+          if nameOf(other.id) == nameOf(me) then isLost = false end
+        end
       end
     end
     if isLost then
       scan()
-      begin(false)
+      local names = stillExpected()
+      begin(false, names)
       local keys = { base .. 'procs', base .. 'last' }
       for _, other in ipairs(memberList) do
-        expected[nameOf(other.id)] = 1
+        names[nameOf(other.id)] = 1
         keys[#keys + 1], keys[#keys + 2] = base .. 'mail:' .. other.id, base .. 'w:' .. other.id
       end
       for p = 0, #C - 12, 12 do

@@ -246,8 +246,8 @@ local function save()
   saveMembers()
   if learnUntil > 0 then
     keep = max(keep, learnUntil)
-    learn = pack(learnUntil, started, heard, expected, replayed, learnUsed)
-  else
+    learn = pack(heard, expected, replayed, learnUsed)
+  elseif learn ~= '' and now >= started + spec[5] then
     learn = ''
   end
   if treeSize == 0 then virtual = 0 end

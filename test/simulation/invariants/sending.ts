@@ -1,0 +1,56 @@
+import type { Grant } from '../../../src/dispatch/grant.js'
+import type { SimProcess } from '../sim-process.js'
+import type { Checker, NewChecker } from '../watch.js'
+
+/** Nothing goes out after `sendBy`, on an epoch its process knows to be over, or in a cool-down it knows of. */
+export const sendsAreInTime: NewChecker = (world): Checker => {
+  const epochs = new Map<SimProcess, string>()
+  const grantedIn = new WeakMap<Grant, string>()
+  /** What each process was told, and what it found out itself, by pool. */
+  const told = new Map<SimProcess, Map<number, number>>()
+  const own = new Map<SimProcess, Map<number, number>>()
+  const { pools } = world.groupPlan.spec
+  let readMs = 0
+  let readAtMs = 0
+  const storeMs = () => readMs + (world.clock.now() - readAtMs)
+  return {
+    invariant: 5,
+    name: 'nothing is sent late, on an old epoch or in a cool-down',
+    applied(_exchange, { nowMs }) {
+      readMs = nowMs
+      readAtMs = world.clock.now()
+    },
+    replied(process, { seq }, reply) {
+      if (seq > 0) epochs.set(process, reply.epoch)
+      told.set(process, new Map(reply.coolDowns.map(([pool, untilMs]) => [pool, untilMs])))
+    },
+    controlled(change) {
+      if (change.type === 'resume') for (const known of own.values()) known.delete(pools.indexOf(change.pool))
+    },
+    settled(process, _request, grant, end) {
+      if (!end.coolDownMs) return
+      const known = own.get(process) ?? new Map<number, number>()
+      known.set(grant.pool, Math.max(known.get(grant.pool) ?? 0, world.clock.now() + end.coolDownMs))
+      own.set(process, known)
+    },
+    granted(process, _request, grant) {
+      grantedIn.set(grant, epochs.get(process) ?? '')
+    },
+    mayBeSent(process, { id }, grant) {
+      const { isolated, sendByMs, pool } = grant
+      if (!isolated && storeMs() > sendByMs) {
+        world.watchers.violate(`#${id} sent ${(storeMs() - sendByMs).toFixed(1)} ms after sendBy`)
+      }
+      if (!isolated && grantedIn.get(grant) !== epochs.get(process)) world.watchers.violate(`#${id} sent on an old epoch`)
+      const untilMs = told.get(process)?.get(pool) ?? 0
+      if (untilMs > storeMs() + 1) {
+        world.watchers.violate(`#${id} sent ${(untilMs - storeMs()).toFixed(1)} ms before the end of a cool-down it was told of`)
+      }
+      const foundMs = own.get(process)?.get(pool) ?? 0
+      // The machine's clock may run fast by its drift.
+      if (foundMs - world.clock.now() > 2) {
+        world.watchers.violate(`#${id} sent ${(foundMs - world.clock.now()).toFixed(1)} ms before the end of its own cool-down`)
+      }
+    },
+  }
+}
