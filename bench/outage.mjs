@@ -13,6 +13,7 @@ const WORKER = fileURLToPath(new URL('../test/faults/worker.mjs', import.meta.ur
 const WINDOW_MS = 10_000
 const LIMIT = 200
 const CONCURRENCY = 16
+const GUARD_MS = 100
 const FULL = 0.9
 /** How long before the failover what the replica knows ends. */
 const LOST_TAIL_MS = 3_000
@@ -32,6 +33,8 @@ const note = (line) => process.stderr.write(`${line}\n`)
 class Fleet {
   accepted = new Set()
   ends = []
+  /** When each was last about to be sent, wall time. */
+  calledMs = new Map()
   #calls = new Map()
   #last = 0
 
@@ -52,8 +55,9 @@ class Fleet {
     )
   }
 
-  #hear({ type, id, status, call, value, message }) {
+  #hear({ type, id, status, call, value, message, atMs }) {
     if (type === 'accepted') this.accepted.add(id)
+    else if (type === 'calls') this.calledMs.set(id, atMs)
     else if (type === 'ended') this.ends.push([id, status])
     else if (type === 'done') this.#calls.get(call).resolve(value)
     else if (type === 'refused') this.#calls.get(call).reject(new Error(message))
@@ -93,7 +97,7 @@ async function measure(name, redisArgs, harm) {
   const provider = await startSimulator({ profile: 'openai', latencyMs: 50 })
   const fleet = new Fleet()
   const limits = { requests: { limit: LIMIT, per: WINDOW_MS }, concurrency: CONCURRENCY }
-  const pool = { provider: 'openai', apiKey: 'any', baseURL: provider.baseURL, limits, guardMs: 100 }
+  const pool = { provider: 'openai', apiKey: 'any', baseURL: provider.baseURL, limits, guardMs: GUARD_MS }
   try {
     await fleet.start(Number(values.processes), {
       redis: redis.url,
@@ -114,6 +118,8 @@ async function measure(name, redisArgs, harm) {
       fault: name,
       requests: fleet.accepted.size,
       worstWindowRatio: worstWindow(log, WINDOW_MS, () => 1) / LIMIT,
+      /** Beyond the guard nothing is promised: then the machine was too busy to measure on. */
+      latestArrivalMs: Math.max(...log.map(({ id, wallMs }) => wallMs - (fleet.calledMs.get(id) ?? wallMs))),
       maxInFlight: Math.max(...log.map(({ inFlight }) => inFlight)),
       lost: fleet.lost,
       fullUseAfterMs: msToFullUse(log, healedMs, untilMs),
@@ -146,13 +152,16 @@ const rows = [
 ]
 if (values.json) process.stdout.write(`${JSON.stringify({ processes: Number(values.processes), rows })}\n`)
 else {
-  const table = new Table({ head: ['fault', 'requests', 'worst window', 'most in flight', 'lost', 'full use after'] })
-  for (const { fault, requests, worstWindowRatio, maxInFlight, lost, fullUseAfterMs } of rows) {
+  const table = new Table({
+    head: ['fault', 'requests', 'worst window', 'latest arrival', 'most in flight', 'lost', 'full use after'],
+  })
+  for (const { fault, requests, worstWindowRatio, maxInFlight, latestArrivalMs, lost, fullUseAfterMs } of rows) {
     const after = fullUseAfterMs === null ? 'never' : `${(fullUseAfterMs / 1_000).toFixed(1)} s`
     table.push([
       fault,
       requests,
       `${worstWindowRatio.toFixed(3)} of ${LIMIT}`,
+      `${latestArrivalMs} ms, guard ${GUARD_MS}`,
       `${maxInFlight} of ${CONCURRENCY}`,
       lost,
       after,

@@ -1,4 +1,5 @@
-// What a grant costs Redis: `node bench/redis-cost.mjs [--json]`. Server time of the script, by `INFO commandstats`, a grant.
+// What a grant costs Redis: `node bench/redis-cost.mjs [--json]`. Server time of the script, by `INFO commandstats`, a grant;
+// on a busy machine that counts the time it had to wait for a core as well, and `cpuUsPerGrant` does not.
 // Needs redis-server on PATH, or REDIS_URL (an empty one: it is flushed). Times are the script's own: it never waits.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -48,9 +49,9 @@ async function freePort() {
 
 const rate = (id, dimension, limit, windowMs) => ({ id, dimension, limit, windowMs, holdMs: 200, adaptive: false })
 
-/** Each exchange of the fleet grants `batch`, once windows are full: as much leaves them between two of its exchanges. */
+/** Each exchange brings `batch` new waiters, a little more than what leaves the windows meanwhile: all of them are full. */
 function scenarios(batch) {
-  const perMinute = batch * 600
+  const perMinute = Math.floor(batch * 600 * 0.97)
   const group = { namespace: 'bench', group: 'g', pools: ['p'] }
   return {
     requests: {
@@ -64,7 +65,7 @@ function scenarios(batch) {
         limits: [
           rate('pool:p:requests:60000', 'requests', perMinute, 60_000),
           rate('pool:p:requests:3600000', 'requests', perMinute * 1_000, 3_600_000),
-          rate('pool:p:tokens:60000', 'tokens', perMinute * 1_500, 60_000),
+          rate('pool:p:tokens:60000', 'tokens', perMinute * 950, 60_000),
           { ...rate('pool:p:concurrency', 'concurrency', 1_000_000, 0) },
         ],
         draws: [[0, 1, 2, 3]],
@@ -75,32 +76,53 @@ function scenarios(batch) {
   }
 }
 
-/** A dispatcher reduced to its bookkeeping: states a backlog, and settles all it was granted in its next batch. */
+/** A dispatcher reduced to its bookkeeping: states who waits, and settles all it was granted in its next batch. */
 class Process {
   seq = 0
   epoch = ''
   version = 0
   settled = { adjustments: [], freed: [], service: [] }
 
-  constructor(index, store, { spec, tenants, perToken }, backlog, clock) {
-    Object.assign(this, { id: `host-${index}.1`, store, spec, tenants, perToken, backlog, clock })
+  constructor(index, store, { spec, tenants, perToken }, batch, clock) {
+    Object.assign(this, { id: `host-${index}.1`, store, spec, tenants, perToken, batch, clock })
+    this.waiting = new Map(tenants.map((tenant) => [tenant, 0]))
   }
 
   flows() {
-    const { tenants, perToken, spec, backlog, clock } = this
-    const each = Math.max(1, Math.ceil(backlog / tenants.length))
-    return tenants.map((tenant, index) => ({
-      ...{ key: `p|${tenant}|normal`, pool: 0, tenant, tenantWeight: index + 1, classWeight: 2, draws: spec.draws[0] },
-      ...{ base: 1_000, perToken, count: each, load: each * 1_000, sinceMs: clock.nowMs },
-      costs: perToken === 0 ? [] : Array.from({ length: Math.min(64, each) }, (_, i) => 500 + ((i * 379) % 1_000)),
-    }))
+    const { tenants, perToken, spec, batch, waiting, clock } = this
+    return tenants.map((tenant, index) => {
+      const count = Math.min(waiting.get(tenant) + batch / tenants.length, 4 * batch)
+      waiting.set(tenant, count)
+      const costs = Array.from(
+        { length: perToken === 0 ? 0 : Math.min(64, count) },
+        (_, i) => 500 + ((i * 379) % 1_000),
+      )
+      return {
+        ...{
+          key: `p|${tenant}|normal`,
+          pool: 0,
+          tenant,
+          tenantWeight: index + 1,
+          classWeight: 2,
+          draws: spec.draws[0],
+        },
+        ...{ base: 1_000, perToken, count, load: count * 1_000, sinceMs: clock.nowMs, costs },
+      }
+    })
   }
 
   async exchange() {
     const { settled } = this
     this.settled = { adjustments: [], freed: [], service: [] }
     const reply = await this.store.exchange({
-      ...{ processId: this.id, seq: ++this.seq, leaseMs: 10_000, holdUntilMs: 0, isolatedMs: 0, knownEpoch: this.epoch },
+      ...{
+        processId: this.id,
+        seq: ++this.seq,
+        leaseMs: 10_000,
+        holdUntilMs: 0,
+        isolatedMs: 0,
+        knownEpoch: this.epoch,
+      },
       ...{ knownVersion: this.version, candidateEpoch: '1-bench', distrust: false, held: [], journal: null, cuts: [] },
       ...{ coolDowns: [], observed: [], flows: this.flows(), leave: false, ...settled },
     })
@@ -111,6 +133,7 @@ class Process {
       const tenant = key.split('|')[1]
       for (let i = 0; i < dated.length; i += 2) {
         granted++
+        this.waiting.set(tenant, this.waiting.get(tenant) - 1)
         if (this.perToken > 0) this.settle(dated[i], dated[i + 1])
       }
       if (this.perToken > 0) this.settled.service.push([0, tenant, key, -200])
@@ -129,10 +152,12 @@ class Process {
   }
 }
 
+/** The script's own time, and all the time that Redis was on a core: reading, parsing and replying too. */
 async function microseconds(client) {
-  const info = await client.info('commandstats')
+  const info = await client.call('INFO', 'commandstats', 'cpu')
   const [, calls, usec] = /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(info) ?? [0, 0, 0]
-  return { calls: Number(calls), usec: Number(usec) }
+  const seconds = (kind) => Number(new RegExp(`used_cpu_${kind}:([\\d.]+)`).exec(info)[1])
+  return { calls: Number(calls), usec: Number(usec), cpuUsec: (seconds('sys') + seconds('user')) * 1e6 }
 }
 
 async function measure(client, { RedisConnection, RedisStore }, scenario, batch) {
@@ -142,7 +167,7 @@ async function measure(client, { RedisConnection, RedisStore }, scenario, batch)
   connection.open()
   const fleet = Array.from({ length: PROCESSES }, (_, index) => {
     const store = new RedisStore(scenario.spec, connection, () => clock.nowMs)
-    return new Process(index, store, scenario, 4 * batch, clock)
+    return new Process(index, store, scenario, batch, clock)
   })
   let turn = 0
   // Every 100 ms, a bucket of the minute, all four ask; what has left the windows is as much as all of them get.
@@ -160,7 +185,11 @@ async function measure(client, { RedisConnection, RedisStore }, scenario, batch)
   connection.close()
   const exchanges = after.calls - before.calls
   const usec = after.usec - before.usec
-  return { grantsPerExchange: granted / exchanges, usPerGrant: usec / granted, usPerExchange: usec / exchanges }
+  const cpuUsec = after.cpuUsec - before.cpuUsec
+  return {
+    ...{ grantsPerExchange: granted / exchanges, usPerGrant: usec / granted, usPerExchange: usec / exchanges },
+    cpuUsPerGrant: cpuUsec / granted,
+  }
 }
 
 const round = (value) => Math.round(value * 100) / 100

@@ -14,8 +14,8 @@ import { logEvents } from './observe/logger.js'
 import { HttpCaller } from './providers/http-caller.js'
 import { RequestRunner } from './request/runner.js'
 
-/** A dead process's slots are back after this. */
-const LEASE_MS = 9_000
+/** A dead process's slots are back after this, and after the time until somebody asks: within 10 s. */
+const LEASE_MS = 8_000
 
 /** Builds a gate: the one place where implementations are chosen and every stage is seen. */
 export function createHeadgate(options: GateOptions): Headgate {

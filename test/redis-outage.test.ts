@@ -24,15 +24,18 @@ describe('Redis comes and goes', () => {
 
   const call = () => gate.run({ pool: 'p' }, async () => 'done')
 
-  test('lost: nothing is sent, what waits is served when it is back with its memory gone, after a window', async () => {
+  test('lost: nothing is sent, what waits is served when it is back with its memory gone, once it was told again', async () => {
     expect(await call()).toBe('done')
+    // A server that was just started may be one that lost its memory: it listens a moment before it opens.
+    expect(states.filter((state) => state !== 'learning')).toEqual(['synced'])
+    states.length = 0
     await server.kill('SIGKILL')
     await vi.waitFor(() => expect(gate.sending).toBe(false))
     const waiting = call()
     expect(gate.stats().pools.p!.states).toEqual({ 'waiting-for-token': 1 })
     await server.restart()
     expect(await waiting).toBe('done')
-    expect(states).toEqual(['synced', 'isolated', 'learning', 'synced'])
+    expect(states).toEqual(['isolated', 'learning', 'synced'])
     expect(gate.sending).toBe(true)
   })
 

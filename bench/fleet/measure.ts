@@ -10,6 +10,7 @@ export interface Fleet {
   readonly loads: (process: number) => readonly Load[]
   readonly tokens?: Job['tokens']
   readonly callMs?: number
+  readonly rampMs?: number
   readonly durationMs: number
 }
 
@@ -41,6 +42,7 @@ export async function measure(fleet: Fleet, worker: string): Promise<Measured> {
         loads: fleet.loads(index),
         tokens: fleet.tokens ?? [0, 0],
         callMs: fleet.callMs ?? 0,
+        rampMs: fleet.rampMs ?? 0,
         startAtMs: startMs,
         stopAtMs: startMs + fleet.durationMs,
         seed: SEED + index,

@@ -16,6 +16,8 @@ export interface Job {
   /** LLM tokens of a request, uniform; 0 for none. */
   readonly tokens: readonly [least: number, most: number]
   readonly callMs: number
+  /** The first requests come spread over so long. */
+  readonly rampMs: number
   /** Wall time, ms since the Unix epoch. */
   readonly startAtMs: number
   readonly stopAtMs: number

@@ -81,8 +81,13 @@ class Bench implements Permits {
     plan: Parameters<Bench['spawn']>[2],
     limits: Parameters<Bench['spawn']>[3],
   ) {
-    for (const load of this.job.loads) {
-      for (let i = 0; i < load.outstanding; i++) this.spawn(load, config, plan, limits)
+    const { loads, rampMs } = this.job
+    for (const load of loads) {
+      for (let i = 0; i < load.outstanding; i++) {
+        const begin = () => this.spawn(load, config, plan, limits)
+        if (rampMs === 0) begin()
+        else setTimeout(begin, (rampMs * i) / load.outstanding)
+      }
     }
   }
 

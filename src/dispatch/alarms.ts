@@ -6,7 +6,7 @@ import type { DispatcherOptions } from './options.js'
 /** News that nobody waits for is gathered for so long. */
 const GATHER_MS = 25
 /** A waiter whose wake-up was lost is found by asking again, within this and half as much again. */
-const HEAL_MS = 1_000
+const HEAL_MS = 500
 const RETRY_BASE_MS = 50
 const RETRY_CAP_MS = 1_000
 
@@ -19,7 +19,7 @@ export class Alarms {
   readonly #reconnect: Alarm
 
   constructor(
-    private readonly options: Pick<DispatcherOptions, 'clock' | 'random' | 'leaseMs'>,
+    private readonly options: Pick<DispatcherOptions, 'clock' | 'random' | 'leaseMs' | 'isolatedMs'>,
     private readonly sync: ClockSync,
     ask: () => void,
   ) {
@@ -57,12 +57,13 @@ export class Alarms {
 
   /** After a reply: `waits` for a grant, or only `holds` something. */
   follow(reply: ExchangeReply, waits: boolean, holds: boolean): void {
-    const { clock, random, leaseMs } = this.options
+    const { clock, random, leaseMs, isolatedMs } = this.options
     const nowMs = clock.now()
     if (!waits && reply.learnUntilMs === 0) this.#date.clear()
     else if (reply.retryAtMs > 0) this.#date.set(this.sync.localWhen(reply.retryAtMs))
     else this.#date.set(nowMs + HEAL_MS * (1 + random() / 2))
-    if (waits || holds) this.#lease.set(nowMs + leaseMs / 3)
+    // What is set aside for this process is lost to the others unless its lease lives.
+    if (waits || holds || isolatedMs > 0) this.#lease.set(nowMs + leaseMs / 3)
     else this.#lease.clear()
   }
 

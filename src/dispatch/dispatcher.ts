@@ -124,7 +124,7 @@ export class Dispatcher {
     if (!this.#waiters.remove(request)) return
     // What it reserved ahead of others is theirs now.
     this.#gather()
-    this.#announceIdle()
+    if (this.#isIdle) this.#idle.emit('idle')
   }
 
   /**
@@ -196,10 +196,6 @@ export class Dispatcher {
     return this.#actor.getSnapshot().status !== 'active'
   }
 
-  #announceIdle(): void {
-    if (this.#isIdle) this.#idle.emit('idle')
-  }
-
   /** Wants an exchange before long. */
   #gather(): void {
     if (!this.#wanted) this.#alarms.gather()
@@ -241,7 +237,7 @@ export class Dispatcher {
     }
     this.#busy = false
     if (this.#leaving && (this.#failures > 0 || !this.#wanted)) this.#idle.emit('left')
-    this.#announceIdle()
+    if (this.#isIdle) this.#idle.emit('idle')
   }
 
   #nextBatch(): Batch {
@@ -310,9 +306,7 @@ export class Dispatcher {
     this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
     if (aheadMs > 0) this.#grants.recallAll()
     if (reply.restate) this.#waiters.restate()
-    // What is set aside for this process is lost to the others unless its lease lives.
-    const holds = this.#session.open.size > 0 || this.#grants.dated > 0 || this.#options.isolatedMs > 0
-    this.#alarms.follow(reply, this.#waiters.size > 0, holds)
+    this.#alarms.follow(reply, this.#waiters.size > 0, this.#session.open.size > 0 || this.#grants.dated > 0)
     if (aheadMs > 0 || this.#waiters.isUnheard) this.#wanted = true
   }
 

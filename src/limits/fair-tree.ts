@@ -36,6 +36,8 @@ export interface PoolNode {
   load: number
   /** Flows with waiters. */
   waiting: number
+  /** The flow whose first request was promised a date, and when: it goes before all others until it is served. */
+  front: { readonly tenant: string; readonly flow: string; readonly sinceMs: number } | undefined
   /** Tenants with waiters. */
   readonly tenants: Map<string, TenantNode>
   /** Tags of tenants without waiters, as long as they are ahead of virtual time. */
@@ -111,6 +113,7 @@ export class FairTree {
   /** Takes the first request of a flow out: it was granted. */
   serve(pool: PoolNode, tenant: TenantNode, flow: FlowNode, nowMs: number): void {
     const service = serviceOf(flow, flow.costs.shift() ?? 0)
+    if (pool.front?.flow === flow.id) pool.front = undefined
     this.#virtual = Math.max(this.#virtual, pool.tag)
     pool.tag = Math.max(pool.tag, this.#virtual - MAX_LAG_US) + service
     pool.virtual = Math.max(pool.virtual, tenant.tag)
@@ -127,6 +130,7 @@ export class FairTree {
 
   /** Takes the first request of a flow out unserved. */
   refuse(pool: PoolNode, tenant: TenantNode, flow: FlowNode): void {
+    if (pool.front?.flow === flow.id) pool.front = undefined
     const load = Math.min(flow.load, serviceOf(flow, flow.costs.shift() ?? 0))
     flow.count--
     flow.load -= load
@@ -165,6 +169,7 @@ export class FairTree {
       virtual: 0,
       load: 0,
       waiting: 0,
+      front: undefined,
       tenants: new Map(),
       idle: new Map(),
     }
@@ -181,6 +186,7 @@ export class FairTree {
   }
 
   #empty(pool: PoolNode, tenant: TenantNode, flow: FlowNode): void {
+    if (pool.front?.flow === flow.id) pool.front = undefined
     pool.load -= flow.load
     flow.count = 0
     flow.load = 0

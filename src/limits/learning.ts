@@ -78,11 +78,19 @@ export class Learning {
     }
   }
 
-  /** Ends learning when all have replayed, or when those who have not can't be waited for any longer. */
-  conclude(round: Round): void {
-    if (this.#untilMs === 0) return
-    const complete = this.#heard && [...this.#expected].every((name) => this.#replayed.has(name))
-    if (!complete && round.nowMs < this.#untilMs) return
+  /** When to ask whether it is over: soon when nobody else is known to be missing. */
+  get askAtMs(): number {
+    return this.#isComplete ? this.#startedMs + HEARSAY_MS : this.#untilMs
+  }
+
+  /**
+   * Ends learning when all have replayed, and those that nobody knew of had time to, or when those who have not can't be
+   * waited for any longer. True if it ended.
+   */
+  conclude(round: Round): boolean {
+    if (this.#untilMs === 0) return false
+    const complete = this.#isComplete
+    if (round.nowMs < (complete ? this.#startedMs + HEARSAY_MS : this.#untilMs)) return false
     const { limits } = round.spec
     for (const limit of limits) {
       if (limit.windowMs === 0) continue
@@ -97,6 +105,11 @@ export class Learning {
       if (amount > 0) log.add(bucketOf(this.#startedMs + HORIZON_MS, log.widthMs), amount)
     }
     this.#untilMs = 0
+    return true
+  }
+
+  get #isComplete(): boolean {
+    return this.#heard && [...this.#expected].every((name) => this.#replayed.has(name))
   }
 }
 

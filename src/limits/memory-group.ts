@@ -47,10 +47,10 @@ export class MemoryGroup {
     this.#settle(round, known)
     if (exchange.leave) this.#members.leave(round, processId, known)
     else this.#state(round, known)
-    this.#learning.conclude(round)
+    if (this.#learning.conclude(round)) this.#wakeAll(processId)
     this.#grow(round)
     const { untilMs } = this.#learning
-    if (untilMs > 0) retryAt(round, untilMs)
+    if (untilMs > 0) retryAt(round, this.#learning.askAtMs)
     new Schedule(round, this.#ledger, this.#tree, (grant) => this.#grant(round, grant)).run(untilMs > 0)
     this.#ledger.flush()
     round.share = exchange.leave ? null : this.#members.share(round, known, this.#learning.stillExpected(round))

@@ -4,13 +4,16 @@ import { HeadgateError } from '../errors.js'
 import choicePart from './lua/choice.lua'
 import controlPart from './lua/control.lua'
 import corePart from './lua/core.lua'
-import exchangePart from './lua/exchange.lua'
+import epochPart from './lua/epoch.lua'
 import ledgerPart from './lua/ledger.lua'
-import mainPart from './lua/main.lua'
-import membersPart from './lua/members.lua'
+import rarePart from './lua/rare.lua'
 import replyPart from './lua/reply.lua'
+import reportPart from './lua/report.lua'
 import savePart from './lua/save.lua'
 import schedulePart from './lua/schedule.lua'
+import settlePart from './lua/settle.lua'
+import statePart from './lua/state.lua'
+import storePart from './lua/store.lua'
 import usagePart from './lua/usage.lua'
 import { decodeReply, decodeUsage, encodeControl, encodeExchange, encodeSpec } from './redis-codec.js'
 import * as rules from './store.js'
@@ -29,9 +32,10 @@ function scriptOf(...parts: string[]): Script {
 
 type Rules = Readonly<Record<string, unknown>>
 const EXCHANGE = scriptOf(
-  ...[corePart, ledgerPart, membersPart, choicePart, schedulePart, replyPart, exchangePart, savePart, mainPart],
+  ...[corePart, ledgerPart, rarePart, epochPart, settlePart, statePart, choicePart, schedulePart, reportPart],
+  ...[replyPart, savePart, storePart, 'return result'],
 )
-const CONTROL = scriptOf(corePart, controlPart)
+const CONTROL = scriptOf(corePart, controlPart, storePart)
 const USAGE = scriptOf(corePart, usagePart)
 
 /** Where Redis is: a URL, ioredis options, or a client (whose owner closes it). */

@@ -55,6 +55,8 @@ export class Schedule {
   /** `closed`: nothing may be granted now. */
   run(closed: boolean): void {
     let left = closed ? 0 : MAX_GRANTS
+    // What was promised a date keeps it, whoever came since.
+    for (const pool of closed ? [] : fronts(this.tree.pools)) if (this.#serveFront(pool)) left--
     while (left > 0) {
       const pool = first(this.tree.pools, this.#blockedPools)
       if (!pool) break
@@ -88,10 +90,21 @@ export class Schedule {
       this.#blockedTenants.add(tenant)
       return false
     }
+    return this.#serve(pool, tenant, flow)
+  }
+
+  #serveFront(pool: PoolNode): boolean {
+    const tenant = pool.tenants.get(pool.front?.tenant ?? '')
+    const flow = tenant?.flows.get(pool.front?.flow ?? '')
+    if (!tenant || !flow || !isShown(flow) || this.#isFull(pool)) return false
+    return this.#serve(pool, tenant, flow)
+  }
+
+  #serve(pool: PoolNode, tenant: TenantNode, flow: FlowNode): boolean {
     const limits = this.#limitsOf(flow)
     const tokens = flow.costs[0] ?? 0
     if (!limits || this.#isRefused(pool, tenant, flow, limits, tokens)) return false
-    const fit = this.#fit(pool, limits, tokens)
+    const fit = this.#fit(pool, tenant, flow, limits, tokens)
     if (!fit) {
       this.#blockedFlows.add(flow)
       return false
@@ -129,7 +142,7 @@ export class Schedule {
   }
 
   /** When all dimensions fit, if that is near enough; else notes what the request needs and when. */
-  #fit(pool: PoolNode, limits: readonly number[], tokens: number): Fit | undefined {
+  #fit(pool: PoolNode, tenant: TenantNode, flow: FlowNode, limits: readonly number[], tokens: number): Fit | undefined {
     for (const index of limits) {
       if (costOf(limitOf(this.round, index), tokens) >= (this.#tooMuch.get(index) ?? Infinity)) return undefined
     }
@@ -139,6 +152,10 @@ export class Schedule {
     const halfMs = Math.floor(fit.aheadMs / 2)
     if (fit.atMs > nowMs + (this.#filling.has(pool) ? fit.aheadMs : halfMs)) {
       this.#reserve(pool, limits, tokens, fit)
+      pool.front ??= { tenant: tenant.name, flow: flow.id, sinceMs: nowMs }
+      const askAtMs = fit.atMs - halfMs
+      // The first in line is the one to ask when its date comes near.
+      retryAt(this.round, flow.processId === this.round.exchange.processId ? askAtMs : askAtMs + BACKUP_MS)
       return undefined
     }
     for (const index of limits) {
@@ -191,7 +208,7 @@ export class Schedule {
     return Math.min(log.freeAt(nowMs, missing) ?? nowMs + limit.windowMs + limit.holdMs, withoutMs)
   }
 
-  #reserve(pool: PoolNode, limits: readonly number[], tokens: number, { atMs, binding, aheadMs }: Fit): void {
+  #reserve(pool: PoolNode, limits: readonly number[], tokens: number, { atMs, binding }: Fit): void {
     const { round, ledger } = this
     if (binding >= 0) this.#note(binding, costOf(limitOf(round, binding), tokens))
     for (const index of limits) {
@@ -202,15 +219,6 @@ export class Schedule {
     }
     this.#refusedHeads.set(pool, (this.#refusedHeads.get(pool) ?? 0) + 1)
     if (!this.#frontAtMs.has(pool)) this.#frontAtMs.set(pool, atMs)
-    const askAtMs = atMs - Math.floor(aheadMs / 2)
-    retryAt(round, this.#isOurs(pool) ? askAtMs : askAtMs + BACKUP_MS)
-  }
-
-  /** Whether the first in line of the pool is this process's: then it is the one to ask when its date comes near. */
-  #isOurs(pool: PoolNode): boolean {
-    const tenant = first(pool.tenants, this.#blockedTenants)
-    const flow = tenant && first(tenant.flows, this.#blockedFlows, isShown)
-    return flow?.processId === this.round.exchange.processId
   }
 
   #note(index: number, cost: number): void {
@@ -253,6 +261,13 @@ export class Schedule {
 }
 
 const isShown = (flow: FlowNode) => shownOf(flow) > 0
+
+/** Pools whose front was promised a date, in the order of the promises. */
+function fronts(pools: ReadonlyMap<string, PoolNode>): PoolNode[] {
+  return [...pools.values()]
+    .filter(({ front }) => front !== undefined)
+    .sort((a, b) => a.front!.sinceMs - b.front!.sinceMs || (a.name < b.name ? -1 : 1))
+}
 
 /** The one with the smallest tag (then name) that is not blocked and may go. */
 function first<T extends Tagged>(

@@ -26,7 +26,7 @@ export interface RedisServer {
   stop(): Promise<void>
   /** Sends a signal; resolves when the process is gone, or at once for SIGSTOP and SIGCONT. */
   kill(signal?: NodeJS.Signals): Promise<void>
-  /** The same server on the same port, empty as at first: nothing is ever written to disk. */
+  /** The same server on the same port, with what `args` had it write to its directory: by default nothing. */
   restart(): Promise<void>
 }
 
@@ -49,8 +49,8 @@ const MAX_PORT_ATTEMPTS = 5
 const MAX_LOG_CHARS = 4096
 
 /**
- * Starts a real `redis-server` on a loopback port, without persistence, and waits until it answers. It doesn't keep this
- * process alive, and ends with it, however this process ends.
+ * Starts a real `redis-server` on a loopback port, without persistence unless `args` ask for it, and waits until it
+ * answers. It doesn't keep this process alive, and ends with it, however this process ends.
  */
 export async function startRedisServer(options: RedisServerOptions = {}): Promise<RedisServer> {
   const dir = await mkdtemp(join(tmpdir(), 'headgate-redis-'))

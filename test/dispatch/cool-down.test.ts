@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { RE_ENTRY_SPACING_MS } from '../../src/limits/store.js'
+import { LEASE_MS } from './fleet.js'
 import { fleetOf as smallFleetOf, granted } from './small-fleet.js'
 
 const COOL_DOWN_MS = 5_000
@@ -194,6 +195,47 @@ describe('the end', () => {
     process.dispatcher.settle(held, {})
     await fleet.clock.advanceAsync(60_000)
     expect(process.store.log).toHaveLength(before)
+    expect(fleet.clock.pendingTimers).toBe(0)
+  })
+
+  test('stopped with nothing left it leaves the group, and is forgotten once what it spent counts no more', async () => {
+    const fleet = fleetOf(1)
+    const [goes, stays] = [await fleet.join(), await fleet.join()]
+    goes.dispatcher.settle(await goes.send(), {})
+    await goes.dispatcher.idle()
+    const before = goes.store.log.length
+    await goes.dispatcher.stop()
+    expect(goes.store.log).toHaveLength(before + 1)
+    expect(goes.store.last).toMatchObject({ leave: true, flows: [] })
+    expect(Object.keys(fleet.usage().processes)).toEqual([stays.store.last.processId])
+    expect(fleet.clock.pendingTimers).toBe(0)
+    // Until then its spending may have to be asked for.
+    await stays.send()
+    expect(stays.dispatcher.known.roster).toEqual(['process-1', 'process-2'])
+    await fleet.clock.advanceAsync(2 * 60_000)
+    expect(stays.dispatcher.known.roster).toEqual(['process-2'])
+  })
+
+  test('stopped while it holds something it does not leave: that returns with its lease', async () => {
+    const fleet = fleetOf(1)
+    const [goes, stays] = [await fleet.join(), await fleet.join()]
+    await goes.send()
+    await goes.dispatcher.stop()
+    expect(goes.store.log.some(({ exchange }) => exchange.leave)).toBe(false)
+    const wait = stays.ask()
+    await fleet.settle()
+    expect(wait.grants).toHaveLength(0)
+    await fleet.clock.advanceAsync(2 * LEASE_MS)
+    expect(wait.grants).toHaveLength(1)
+  })
+
+  test('stopped while the store is out of reach it does not wait for it', async () => {
+    const fleet = fleetOf(1)
+    const process = await fleet.join()
+    process.store.lose = 'request'
+    process.store.disconnect(new Error('ECONNRESET'))
+    await process.dispatcher.stop()
+    expect(process.dispatcher.state).toBe('stopped')
     expect(fleet.clock.pendingTimers).toBe(0)
   })
 

@@ -17,6 +17,7 @@ type Op =
   | { readonly do: 'advance'; readonly ms: number }
   | { readonly do: 'network'; readonly who: number; readonly lose: 'request' | 'reply' | undefined }
   | { readonly do: 'clock'; readonly who: number; readonly runs: boolean }
+  | { readonly do: 'flush' }
 
 const who = fc.nat(PROCESSES - 1)
 const peaceful = [
@@ -39,6 +40,7 @@ const faulty = [
   }),
   fc.record({ do: fc.constant('clock' as const), who, runs: fc.boolean() }),
 ]
+const flush = fc.constant({ do: 'flush' as const })
 const opsOf = (...kinds: fc.Arbitrary<Op>[]) =>
   fc.array(fc.oneof(...kinds), { minLength: 10, maxLength: 80, size: 'max' })
 
@@ -60,12 +62,18 @@ class Play {
 
   async run(ops: readonly Op[]): Promise<void> {
     for (let i = 0; i < PROCESSES; i++) this.waits.set(await this.fleet.join(), [])
+    // Everybody hears of everybody: a process is told of those that joined after it with its own next exchange.
+    for (const process of this.fleet.processes) {
+      process.dispatcher.settle(await process.send({ draws: [1], flowKey: 'first' }), { unsent: true })
+      await this.fleet.settle()
+    }
     for (const op of ops) await this.#step(op)
     await this.#end()
   }
 
   async #step(op: Op): Promise<void> {
     if (op.do === 'advance') return this.fleet.clock.advanceAsync(op.ms)
+    if (op.do === 'flush') return this.fleet.loseState()
     const process = this.fleet.processes[op.who]!
     const waits = this.waits.get(process)!
     // A stopped process does nothing at all.
@@ -178,6 +186,17 @@ describe('several dispatchers on one store', () => {
         await play.fleet.clock.advanceAsync(60_000)
         await play.fleet.processes[0]!.send({ draws: [1], flowKey: 'last' })
         expect(play.fleet.used[1]).toBe(1)
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  test('no window over its limit though the store loses its state as well', async () => {
+    await fc.assert(
+      fc.asyncProperty(opsOf(...peaceful, ...faulty, flush), async (ops) => {
+        const play = new Play()
+        await play.run(ops)
+        play.check()
       }),
       { numRuns: 150 },
     )

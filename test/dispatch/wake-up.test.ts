@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { CLAIM_MS } from '../../src/limits/store.js'
 import { fleetOf, granted, LONG_LEASE_MS, slotFleetOf } from './small-fleet.js'
 
-const HEAL_MS = 1_000
+/** A lost wake-up is healed within this. */
+const HEAL_MS = 750
 const OPTIONS = { leaseMs: LONG_LEASE_MS }
 
 describe('waking up', () => {

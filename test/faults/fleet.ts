@@ -11,6 +11,8 @@ import {
 import { GateProcess } from './process.js'
 import { until } from './until.js'
 
+/** They take a quarter of a minute at most; a machine that others use may take its time. */
+export const TIMEOUT_MS = 120_000
 /** As much as two busy cores may delay an arrival; with the slack it makes a 2 s window one of 2.15 s. */
 const GUARD_MS = 100
 const WINDOW_MS = 2_000
@@ -18,6 +20,12 @@ const LIMIT = 40
 const LIMITS = { requests: { limit: LIMIT, per: WINDOW_MS }, concurrency: 8 }
 const LATENCY_MS = 30
 const FULL = 0.9
+const one = () => 1
+
+interface Rate {
+  readonly limit: number
+  readonly per: number
+}
 
 interface FleetOptions {
   /** Default 2: each costs half a second of processor time to start. */
@@ -55,7 +63,7 @@ export async function startFleet({ onTestFinished }: TestContext, settings: Flee
   const options: GateOptions = {
     redis: redis.url,
     ...(isolatedMaxMs !== undefined && { isolatedMaxMs }),
-    queue: { maxQueued: 10, maxActive: 40 },
+    queue: { maxQueued: 5, maxActive: 25 },
     pools: {
       p: { provider: 'openai', apiKey: 'any', baseURL: provider.baseURL, limits, guardMs: GUARD_MS, ...settings.pool },
     },
@@ -72,25 +80,27 @@ export async function startFleet({ onTestFinished }: TestContext, settings: Flee
 }
 
 /** Keeps all of them busy, and waits until the limit is used in full. */
-export async function loadFully({ provider, processes }: Fleet): Promise<void> {
-  await Promise.all(processes.map((process) => process.load()))
-  await fullUse(provider)
+export async function loadFully(fleet: Fleet): Promise<void> {
+  await Promise.all(fleet.processes.map((process) => process.load()))
+  await fullUse(fleet)
 }
 
-/** Resolves when some window since then was full; in ms since then. */
-export async function fullUse({ log }: Simulator, sinceMs = performance.now()): Promise<number> {
-  const recent = () => log.filter(({ atMs }) => atMs >= sinceMs)
-  const used = () => worstWindow(recent(), WINDOW_MS, () => 1) / LIMIT
+/** Resolves when a window's limit was granted in full since then. */
+export async function fullUse({ processes }: Fleet, sinceMs = Date.now()): Promise<void> {
+  const used = () => {
+    const all = processes.flatMap(({ grantedMs }) => grantedMs.filter((atMs) => atMs >= sinceMs))
+    const grants = all.sort((a, b) => a - b).map((atMs) => ({ atMs }))
+    return worstWindow(grants, WINDOW_MS, one) / LIMIT
+  }
   await until(
     'full use',
     () => used() >= FULL,
     () => `most since: ${used()} of the limit`,
   )
-  return performance.now() - sinceMs
 }
 
 /** Lets all finish, then: nothing was over a limit as the provider saw it, and every accepted request ended once. */
-export async function finishExactly({ provider, processes, options }: Fleet, survivors = processes): Promise<void> {
+export async function finishExactly(fleet: Fleet, survivors = fleet.processes): Promise<void> {
   await Promise.all(survivors.map((process) => process.rest()))
   const left = () => survivors.reduce((sum, process) => sum + process.unended, 0)
   await until(
@@ -99,18 +109,23 @@ export async function finishExactly({ provider, processes, options }: Fleet, sur
     () => `${left()} left`,
   )
   for (const { ends } of survivors) expect([...ends.values()].filter((all) => all.join() !== 'completed')).toEqual([])
-  expectExact(provider, options.pools.p!.limits!)
+  expectExact(fleet)
   const ids = new Set(survivors.flatMap(({ accepted }) => [...accepted]))
-  const arrived = provider.log.map(({ id }) => id!).filter((id) => ids.has(id))
+  const arrived = fleet.provider.log.map(({ id }) => id!).filter((id) => ids.has(id))
   expect(arrived.length, 'requests sent twice, or never').toBe(ids.size)
   expect(new Set(arrived).size).toBe(ids.size)
 }
 
-function expectExact({ log }: Simulator, { requests, concurrency = Number.POSITIVE_INFINITY }: LimitOptions): void {
-  const { limit, per } = requests as { limit: number; per: number }
-  expect(
-    worstWindow(log, per, () => 1),
-    'most in a window',
-  ).toBeLessThanOrEqual(limit)
-  expect(Math.max(...log.map(({ inFlight }) => inFlight)), 'most in flight').toBeLessThanOrEqual(concurrency)
+/**
+ * The guard covers what an arrival is late by up to itself. On a machine with no processor to spare one may be later:
+ * such an arrival counts when the guard ended, as no limiter could have known.
+ */
+function expectExact({ provider, options, processes }: Fleet): void {
+  const { requests, concurrency = 0 } = options.pools.p!.limits as { requests: Rate; concurrency: number }
+  const calledMs = new Map(processes.flatMap((process) => [...process.calledMs]))
+  const arrivals = provider.log
+    .map(({ id, wallMs }) => ({ atMs: Math.min(wallMs, (calledMs.get(id!) ?? wallMs) + GUARD_MS - 1) }))
+    .sort((a, b) => a.atMs - b.atMs)
+  expect(worstWindow(arrivals, requests.per, one), 'most in a window').toBeLessThanOrEqual(requests.limit)
+  expect(Math.max(...provider.log.map(({ inFlight }) => inFlight)), 'most in flight').toBeLessThanOrEqual(concurrency)
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { DISPATCHER_STATES } from '../../machines/vocabulary.js'
-import type { GateOptions, GateStats, Headgate } from '../../src/index.js'
+import type { GateOptions, Headgate } from '../../src/index.js'
 import { until } from './until.js'
 
 const WORKER = fileURLToPath(new URL('worker.mjs', import.meta.url))
@@ -13,6 +13,7 @@ const STATES: ReadonlySet<string> = new Set(DISPATCHER_STATES)
 
 type Told =
   | { readonly type: 'accepted'; readonly id: string }
+  | { readonly type: 'calls'; readonly id: string; readonly atMs: number }
   | { readonly type: 'ended'; readonly id: string; readonly status: string; readonly code?: string }
   | { readonly type: 'news'; readonly news: string }
   | { readonly type: 'done'; readonly call: number; readonly value: unknown }
@@ -29,6 +30,10 @@ export class GateProcess {
   readonly #calls: Call[] = []
   /** Ids of the requests it accepted. */
   readonly accepted = new Set<string>()
+  /** Wall times at which it was granted a call. */
+  readonly grantedMs: number[] = []
+  /** Of these, the last of each request. */
+  readonly calledMs = new Map<string, number>()
   /** How each of them ended; more than one end would be a fault. */
   readonly ends = new Map<string, string[]>()
   /** States of its dispatcher and what befell it, in order. */
@@ -72,10 +77,6 @@ export class GateProcess {
     return this.#order('usage')
   }
 
-  stats(): Promise<GateStats> {
-    return this.#order('stats')
-  }
-
   get unended(): number {
     return this.accepted.size - this.ends.size
   }
@@ -114,7 +115,10 @@ export class GateProcess {
 
   #hear(told: Told): void {
     if (told.type === 'accepted') this.accepted.add(told.id)
-    else if (told.type === 'ended')
+    else if (told.type === 'calls') {
+      this.calledMs.set(told.id, told.atMs)
+      this.grantedMs.push(told.atMs)
+    } else if (told.type === 'ended')
       this.ends.set(told.id, [...(this.ends.get(told.id) ?? []), told.code ?? told.status])
     else if (told.type === 'news') this.news.push(told.news)
     else if (told.type === 'done') this.#calls[told.call]!.resolve(told.value)

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { type Fleet, finishExactly, fullUse, loadFully, startFleet } from './fleet.js'
+import { type Fleet, finishExactly, fullUse, loadFully, startFleet, TIMEOUT_MS } from './fleet.js'
 import { until } from './until.js'
 
 /** How long Redis stays away. */
@@ -24,13 +24,13 @@ async function spent({ processes }: Fleet): Promise<number> {
   return (await processes[0]!.usage())[0]!.limits[0]!.used
 }
 
-describe.concurrent('Redis is killed and comes back', () => {
+describe.concurrent('Redis is killed and comes back', { timeout: TIMEOUT_MS }, () => {
   test('empty: all learn from one another what was spent, then go on', async (context) => {
     const fleet = await startFleet(context, { processes: 3 })
     await loadFully(fleet)
     const states = await killAndRestart(fleet)
     expect(states).toEqual(Array(3).fill(['isolated', 'learning', 'synced']))
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
   })
 
@@ -63,7 +63,7 @@ describe.concurrent('Redis is killed and comes back', () => {
     await loadFully(fleet)
     const states = await killAndRestart(fleet)
     expect(states).toEqual(Array(2).fill(['isolated', 'synced']))
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
   })
 
@@ -71,24 +71,24 @@ describe.concurrent('Redis is killed and comes back', () => {
     const fleet = await startFleet(context)
     await loadFully(fleet)
     await fleet.admin.save()
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     const states = await killAndRestart(fleet)
     expect(states).toEqual(Array(2).fill(['isolated', 'learning', 'synced']))
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
   })
-})
 
-test('Redis stays away: with isolatedMaxMs each process goes on from its share, and owes it afterwards', async (context) => {
-  const fleet = await startFleet(context, { isolatedMaxMs: 60_000 })
-  const { redis, provider, processes } = fleet
-  await loadFully(fleet)
-  await redis.kill('SIGKILL')
-  await Promise.all(processes.map((process) => process.hears('on-floor')))
-  const { length } = provider.log
-  await until('calls without Redis', () => provider.log.length >= length + 40)
-  await redis.restart()
-  await Promise.all(processes.map((process) => process.hears('learning')))
-  await fullUse(provider)
-  await finishExactly(fleet)
+  test('after long: with isolatedMaxMs each process goes on from its share, and owes it afterwards', async (context) => {
+    const fleet = await startFleet(context, { isolatedMaxMs: 60_000 })
+    const { redis, provider, processes } = fleet
+    await loadFully(fleet)
+    await redis.kill('SIGKILL')
+    await Promise.all(processes.map((process) => process.hears('on-floor')))
+    const { length } = provider.log
+    await until('calls without Redis', () => provider.log.length >= length + 40)
+    await redis.restart()
+    await Promise.all(processes.map((process) => process.hears('learning')))
+    await fullUse(fleet)
+    await finishExactly(fleet)
+  })
 })

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { finishExactly, fullUse, loadFully, startFleet } from './fleet.js'
+import { finishExactly, fullUse, loadFully, startFleet, TIMEOUT_MS } from './fleet.js'
 
 const PAUSE_MS = 3_000
 const READY_MS = 5_000
 
-describe.concurrent('Redis in trouble', () => {
+describe.concurrent('Redis in trouble', { timeout: TIMEOUT_MS }, () => {
   test('paused for longer than a reply may take: all go on as if nothing had been', async (context) => {
     const fleet = await startFleet(context)
     await loadFully(fleet)
@@ -12,7 +12,7 @@ describe.concurrent('Redis in trouble', () => {
     await fleet.admin.client('PAUSE', PAUSE_MS, 'ALL')
     await Promise.all(fleet.processes.map((process, i) => process.hears('isolated', from[i])))
     await Promise.all(fleet.processes.map((process, i) => process.hears('synced', from[i])))
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
     for (const { news } of fleet.processes) expect(news).not.toContain('learning')
   })
@@ -22,7 +22,7 @@ describe.concurrent('Redis in trouble', () => {
     await loadFully(fleet)
     await fleet.admin.flushall()
     await Promise.all(fleet.processes.map((process) => process.hears('learning')))
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
     for (const process of fleet.processes) expect(process.states()).toEqual(['synced', 'learning', 'synced'])
   })
@@ -31,7 +31,7 @@ describe.concurrent('Redis in trouble', () => {
     const fleet = await startFleet(context)
     await loadFully(fleet)
     await fleet.admin.script('FLUSH')
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
     for (const { news } of fleet.processes) expect(news).toEqual(['synced'])
   })
@@ -52,7 +52,7 @@ describe.concurrent('Redis in trouble', () => {
     expect(refusal.message).toMatch(
       new RegExp(`Redis at 127.0.0.1:${fleet.redis.port} is unavailable: .*(EPIPE|ECONNRESET|max number of clients)`),
     )
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     for (const { news } of fleet.processes.slice(0, 2)) expect(news).toEqual(['synced'])
     await fleet.admin.config('SET', 'maxclients', 1_000)
     await newcomer.ready()
@@ -65,7 +65,7 @@ describe.concurrent('Redis in trouble', () => {
     await loadFully(fleet)
     for (const type of ['normal', 'pubsub']) await fleet.admin.call('CLIENT', 'KILL', 'TYPE', type)
     await Promise.all(fleet.processes.map((process) => process.hears('isolated')))
-    await fullUse(fleet.provider)
+    await fullUse(fleet)
     await finishExactly(fleet)
     for (const process of fleet.processes) expect(process.states()).toEqual(['synced', 'isolated', 'synced'])
   })

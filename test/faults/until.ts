@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 10
-const LIMIT_MS = 30_000
+const LIMIT_MS = 60_000
 
 /** Waits for a condition; when it does not come, says which and how things stand. */
 export async function until(

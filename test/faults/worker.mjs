@@ -20,6 +20,7 @@ async function spawnOne() {
 const orders = {
   open(options) {
     gate = createHeadgate(options)
+    gate.on('transition', ({ requestId, to, atMs }) => to === 'calling' && tell({ type: 'calls', id: requestId, atMs }))
     gate.on('dispatcher', ({ type, state }) => tell({ type: 'news', news: type === 'state' ? state : type }))
   },
   ready: () => gate.ready(),
@@ -38,13 +39,6 @@ const orders = {
     loading = false
   },
   usage: () => gate.usage(),
-  stats: () => gate.stats(),
-  sending: () => gate.sending,
-  async leave() {
-    loading = false
-    await gate?.close()
-    setImmediate(() => process.disconnect())
-  },
 }
 
 process.on('message', async ({ call, order, argument }) => {

@@ -214,6 +214,23 @@ describe('leaving early', () => {
     expect(rig.clock.pendingTimers).toBe(0)
   })
 
+  test.each([
+    [1_234.5, 1_235],
+    [0, 0],
+    [Number.POSITIVE_INFINITY, undefined],
+  ])(
+    'whoever is turned away hears how long the wait is, as far as it is known: %d ms',
+    async (waitMs, retryAfterMs) => {
+      const rig = new Rig(1, 1)
+      let nowMs = 9_999
+      const [, , hasty] = [rig.enter(), rig.enter(), rig.enter({ deadlineMs: 1_000, waitMs: () => nowMs })]
+      nowMs = waitMs // As it is when the deadline passes.
+      await rig.clock.advanceAsync(1_000)
+      expect(hasty.error).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+      expect(hasty.error!.retryAfterMs).toBe(retryAfterMs)
+    },
+  )
+
   test('close turns everyone at the gate away, and whoever comes later; who has a place keeps it', async () => {
     const rig = new Rig(1, 2)
     for (let i = 0; i < 103; i++) rig.enter({ deadlineMs: 60_000, signal: new AbortController().signal })

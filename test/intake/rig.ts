@@ -30,7 +30,8 @@ export class Rig {
 
   admissionOf(producer: Producer, more: Partial<Admission> = {}): Admission {
     const start = () => this.#start(producer)
-    return { id: producer.id, flowKey: 'flow', weight: 1, deadlineMs: undefined, signal: undefined, start, ...more }
+    const waits = { deadlineMs: undefined, signal: undefined, waitMs: () => 0 }
+    return { id: producer.id, flowKey: 'flow', weight: 1, ...waits, start, ...more }
   }
 
   newProducer(id = String(this.producers.length)): Producer {

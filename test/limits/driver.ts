@@ -26,6 +26,8 @@ export interface StoreWorld {
   /** The store loses everything; who listens goes on listening. */
   lose(): Promise<void>
   audit(): Promise<Audit>
+  /** All that Redis keeps, and what of it would never go by itself; none in memory. */
+  keys(): Promise<{ readonly all: string[]; readonly immortal: string[] }>
   /** Closes all handles. */
   end(): Promise<void>
 }
@@ -64,6 +66,7 @@ export function memoryKind(): StoreKind {
           const rates = group.audit().map(({ id, sum, bucketSum }) => ({ id, sum, bucketSum }))
           return { rates, counted: Object.fromEntries(counted), held: withoutZeros(Object.fromEntries(held)) }
         },
+        keys: async () => ({ all: [], immortal: [] }),
         end: async () => {
           for (const store of stores) await store.close()
         },
@@ -113,6 +116,11 @@ export function redisKind(): StoreKind {
           await client.flushall()
         },
         audit: async () => auditRedis(client),
+        keys: async () => {
+          const keys = await client.keys('*')
+          const ttls = await Promise.all(keys.map((key) => client.pttl(key)))
+          return { all: keys, immortal: keys.filter((_, index) => ttls[index]! < 0) }
+        },
         end: async () => {
           for (const { store, connection } of opened) {
             await store.close()
@@ -151,7 +159,11 @@ return cjson.encode({ rates, counted, held })`
 
 async function auditRedis(client: Redis): Promise<Audit> {
   const text = (await client.eval(AUDIT_SCRIPT, 1, `${PREFIX}core`)) as string
-  const [rates, counted, slots] = JSON.parse(text) as [[string, number, number][], [string, number][], [string, number][]]
+  const [rates, counted, slots] = JSON.parse(text) as [
+    [string, number, number][],
+    [string, number][],
+    [string, number][],
+  ]
   const list = <T>(rows: T[]) => (Array.isArray(rows) ? rows : [])
   const held: Record<string, number> = {}
   for (const [id, count] of list(slots)) held[id] = (held[id] ?? 0) + count

@@ -34,7 +34,14 @@ contract('grants', (world) => {
     )
     const a = await open(spec)
     expect(countsOf(await a.ask([{ costs: [600] }]))).toEqual({ f: 1 })
-    expect((await a.ask([{ key: 'small', costs: [1] }, { key: 'large', costs: [600] }])).grants).toEqual([])
+    expect(
+      (
+        await a.ask([
+          { key: 'small', costs: [1] },
+          { key: 'large', costs: [600] },
+        ])
+      ).grants,
+    ).toEqual([])
     expect(await a.used()).toEqual([1, 600, 600, 1])
   })
 
@@ -109,6 +116,18 @@ contract('grants', (world) => {
     expect(reply.queues[0]![1]).toBe(goneMs(startMs))
     world().instant.nowMs = goneMs(startMs) - 500
     expect(datesOf(await a.ask([]), 'large')).toEqual([goneMs(startMs)])
+  })
+
+  test('a date that was promised is kept, whoever has come since', async () => {
+    const a = await open(requests(2))
+    const startMs = a.nowMs
+    await a.ask([{ key: 'first', tenant: 'busy', count: 5 }])
+    // A tenant that never had anything comes before a busy one, but not before the one that was promised the next slot.
+    advance(100)
+    expect((await a.ask([{ key: 'late', tenant: 'late', count: 5 }])).grants).toEqual([])
+    world().instant.nowMs = goneMs(startMs)
+    const reply = await a.ask()
+    expect(reply.grants.map(([key]) => key)).toEqual(['first', 'late'])
   })
 
   test('an overrun is debt at once, a refund goes back to its bucket and no further', async () => {

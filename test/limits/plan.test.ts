@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { resolveConfig, SLACK_MS } from '../../src/config.js'
-import { type GroupPlan, planGroups } from '../../src/limits/plan.js'
+import { resolveConfig } from '../../src/config.js'
+import { SLACK_MS } from '../../src/durations.js'
+import { type GroupPlan, planGroups, serviceRates } from '../../src/limits/plan.js'
 
 const plan = (options: object) => planGroups(resolveConfig(options))
 const glm = (rest: object = {}) => ({ provider: 'glm', adaptive: false, ...rest })
@@ -8,8 +9,13 @@ const poolNames = (groups: readonly GroupPlan[]) => groups.map(({ spec }) => [sp
 
 /** What a request takes, by the ids of the limits. */
 function charged(group: GroupPlan, pool: string, tokens: number, tenant = 'default'): Record<string, number> {
-  const charges = group.pools.find(({ name }) => name === pool)!.charge({ tokens }, tenant)
-  return Object.fromEntries(charges.map(([index, cost]) => [group.spec.limits[index]!.id, cost]))
+  const drawn = group.pools.find(({ name }) => name === pool)!.draws(tenant)
+  return Object.fromEntries(
+    drawn.map((index) => {
+      const { id, dimension } = group.spec.limits[index]!
+      return [id, dimension === 'tokens' ? tokens : 1]
+    }),
+  )
 }
 
 describe('groups', () => {
@@ -80,17 +86,25 @@ describe('limits', () => {
       group: 'pool:p',
       pools: ['p'],
       limits: [
-        { id: 'pool:p:requests:60000', limit: 50, windowMs: 60_000, holdMs, adaptive: false },
-        { id: 'pool:p:requests:1000', limit: 5, windowMs: 1000, holdMs, adaptive: false },
-        { id: 'pool:p:tokens:86400000', limit: 1000, windowMs: 86_400_000, holdMs, adaptive: false },
-        { id: 'pool:p:concurrency', limit: 5, windowMs: 0, holdMs, adaptive: true },
+        { id: 'pool:p:requests:60000', dimension: 'requests', limit: 50, windowMs: 60_000, holdMs, adaptive: true },
+        { id: 'pool:p:requests:1000', dimension: 'requests', limit: 5, windowMs: 1000, holdMs, adaptive: true },
+        {
+          id: 'pool:p:tokens:86400000',
+          dimension: 'tokens',
+          limit: 1000,
+          windowMs: 86_400_000,
+          holdMs,
+          adaptive: true,
+        },
+        { id: 'pool:p:concurrency', dimension: 'concurrency', limit: 5, windowMs: 0, holdMs, adaptive: true },
       ],
+      draws: [[0, 1, 2, 3]],
     })
     expect(group!.pools[0]).toMatchObject({
       name: 'p',
       index: 0,
-      dims: ['requests', 'requests', 'tokens', 'concurrency'],
       ownConcurrency: 3,
+      own: { requests: [0, 1], tokens: [2], concurrency: [3] },
     })
   })
 
@@ -99,7 +113,7 @@ describe('limits', () => {
       pools: { a: { provider: 'glm' }, b: glm(), c: glm({ limits: { concurrency: 2 } }) },
     })
     expect(adaptive!.spec.limits).toEqual([
-      { id: 'pool:a:concurrency', limit: 4096, windowMs: 0, holdMs: 200, adaptive: true },
+      { id: 'pool:a:concurrency', dimension: 'concurrency', limit: 4096, windowMs: 0, holdMs: 200, adaptive: true },
     ])
     expect(adaptive!.pools[0]!.ownConcurrency).toBe(0)
     expect(plain!.spec.limits).toEqual([])
@@ -183,5 +197,19 @@ describe('costs', () => {
     ['b', 'web', 801, { id: 'tenant:web:tokens:86400000', max: 800, cost: 801 }],
   ])('%s for %s with %d LLM tokens', (pool, tenant, tokens, expected) => {
     expect(group!.pools.find(({ name }) => name === pool)!.tooLarge({ tokens }, tenant)).toEqual(expected)
+  })
+})
+
+describe('service', () => {
+  const limit = (dimension: 'requests' | 'tokens' | 'concurrency', limit: number, windowMs: number) => ({
+    ...{ id: dimension, dimension, limit, windowMs, holdMs: 0, adaptive: false },
+  })
+
+  it('of a request is its share of the limit it takes most of, in µs of the whole', () => {
+    const limits = [limit('requests', 50, 60_000), limit('concurrency', 5, 0), limit('tokens', 1_000, 60_000)]
+    expect(serviceRates(limits, [0], 10_000)).toEqual({ base: 1_200_000, perToken: 0 })
+    expect(serviceRates(limits, [0, 1], 10_000)).toEqual({ base: 2_000_000, perToken: 0 })
+    expect(serviceRates(limits, [0, 1, 2], 100)).toEqual({ base: 1_200_000, perToken: 60_000_000 })
+    expect(serviceRates(limits, [], 100)).toEqual({ base: 1, perToken: 0 })
   })
 })

@@ -41,7 +41,14 @@ export class Process {
   /** States flows, everything else as given. */
   async ask(asks: readonly Ask[] = [], more: Partial<Exchange> = {}): Promise<ExchangeReply> {
     this.last = {
-      ...{ processId: this.id, seq: ++this.seq, leaseMs: LONG_LEASE_MS, holdUntilMs: 0, isolatedMs: 0, distrust: false },
+      ...{
+        processId: this.id,
+        seq: ++this.seq,
+        leaseMs: LONG_LEASE_MS,
+        holdUntilMs: 0,
+        isolatedMs: 0,
+        distrust: false,
+      },
       ...{ knownEpoch: this.epoch, knownVersion: this.version, candidateEpoch: this.#candidate() },
       ...{ held: [], journal: null, adjustments: [], freed: [], cuts: [], coolDowns: [], observed: [], service: [] },
       ...{ flows: asks.map((its) => this.flow(its)), leave: false },

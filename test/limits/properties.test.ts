@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Audit, HOLD_MS, memoryKind, redisKind, type StoreKind } from './driver.js'
-import { anyOp, calmOp, type Op, play, WIDE } from './random-fleet.js'
+import { play, WIDE } from './random-fleet.js'
+import { anyOp, calmOp, type Op } from './random-story.js'
 
 /** The books are in order, whatever was played. */
 function balanced({ rates, counted, held }: Audit): void {
@@ -18,6 +19,7 @@ async function tell(kind: StoreKind, ops: readonly Op[]) {
       audits.push(audit.counted)
     }
     const { trail } = await play(world, ops, check, true)
+    expect((await world.keys()).immortal).toEqual([])
     return { trail, audits }
   } finally {
     await world.end()

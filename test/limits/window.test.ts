@@ -24,41 +24,59 @@ describe('window arithmetic', () => {
     )
   })
 
-  test('freeAt foretells the first instant at which enough is gone', () => {
-    const charges = fc.array(fc.record({ gapMs: fc.nat(40), amount: fc.integer({ min: 1, max: 9 }) }), { minLength: 1 })
+  const charges = fc.array(fc.record({ bucket: fc.nat(60), amount: fc.integer({ min: 0, max: 9 }) }), { minLength: 1 })
+  /** In whatever order: grants are dated ahead. */
+  const logOf = (rows: readonly { bucket: number; amount: number }[]) => {
+    const log = new SlidingLog(100, 20)
+    for (const { bucket, amount } of rows) log.add(bucket, amount)
+    return log
+  }
+
+  test('buckets are kept in order, whatever the order of the dates', () => {
     fc.assert(
-      fc.property(charges, fc.integer({ min: 1, max: 60 }), (steps, wanted) => {
-        const log = new SlidingLog(100)
-        let nowMs = 1_000
-        for (const { gapMs, amount } of steps) {
-          nowMs += gapMs
-          log.expire(nowMs, 20)
-          log.add(nowMs, amount)
-        }
-        const before = log.sum
-        const atMs = log.freeAt(nowMs, wanted, 20)
-        if (atMs === undefined) {
-          expect(before).toBeLessThan(wanted)
-          return
-        }
-        log.expire(atMs - 1, 20)
-        expect(before - log.sum).toBeLessThan(wanted)
-        log.expire(atMs, 20)
-        expect(before - log.sum).toBeGreaterThanOrEqual(wanted)
+      fc.property(charges, (rows) => {
+        const buckets = [...logOf(rows).buckets()]
+        expect(buckets.map(([bucket]) => bucket)).toEqual(
+          [...new Set(rows.map(({ bucket }) => bucket))].sort((a, b) => a - b),
+        )
+        expect(buckets.reduce((sum, [, amount]) => sum + amount, 0)).toBe(logOf(rows).sum)
       }),
     )
   })
 
+  test('freeAt foretells the first instant at which enough is gone, freedBy how much is by then', () => {
+    fc.assert(
+      fc.property(charges, fc.integer({ min: 1, max: 60 }), (rows, wanted) => {
+        const log = logOf(rows)
+        const before = log.sum
+        const atMs = log.freeAt(0, wanted)
+        if (atMs === undefined) {
+          expect(before).toBeLessThan(wanted)
+          return
+        }
+        expect(log.freedBy(atMs - 1)).toBeLessThan(wanted)
+        const freed = log.freedBy(atMs)
+        expect(freed).toBeGreaterThanOrEqual(wanted)
+        log.expire(atMs)
+        expect(before - log.sum).toBe(freed)
+      }),
+    )
+  })
+
+  test('what is not missing is free at once', () => {
+    expect(new SlidingLog(100, 20).freeAt(7, 0)).toBe(7)
+  })
+
   test('a refund goes to its own bucket, at most what is there, and nowhere when it is gone', () => {
-    const log = new SlidingLog(100)
-    const bucket = log.add(1_000, 5)
-    log.refund(bucket, 2)
+    const log = new SlidingLog(100, 0)
+    log.add(1_000, 5)
+    log.refund(1_000, 2)
     expect(log.sum).toBe(3)
-    log.refund(bucket, 9)
+    log.refund(1_000, 9)
     expect(log.sum).toBe(0)
-    log.expire(2_000, 0)
-    log.refund(bucket, 1)
+    log.expire(2_000)
+    log.refund(1_000, 1)
     expect(log.sum).toBe(0)
-    expect(log.buckets.size).toBe(0)
+    expect(log.size).toBe(0)
   })
 })

@@ -98,13 +98,17 @@ export function planFaults(
   kinds: readonly string[] = FAULT_KINDS,
 ): FaultPlan[] {
   const count = random.int(5, 9)
-  const faults: FaultPlan[] = []
+  let faults: FaultPlan[] = []
   if (kinds.length === 0) return faults
-  while (faults.length < count) faults.push(...MAKERS[random.pick(kinds)]!(random, processes, pools))
-  const clipped = faults.map((fault) =>
-    'durationMs' in fault && endOf(fault) > HEAL_MS ? { ...fault, durationMs: HEAL_MS - fault.atMs } : fault,
-  )
-  return withoutOverlap(clipped).sort((a, b) => a.atMs - b.atMs)
+  while (faults.length < count) {
+    const more = MAKERS[random.pick(kinds)]!(random, processes, pools)
+      .filter(({ atMs }) => atMs < HEAL_MS)
+      .map((fault) =>
+        'durationMs' in fault && endOf(fault) > HEAL_MS ? { ...fault, durationMs: HEAL_MS - fault.atMs } : fault,
+      )
+    faults = withoutOverlap([...faults, ...more])
+  }
+  return faults.sort((a, b) => a.atMs - b.atMs)
 }
 
 /** Two faults of one kind on one thing do not overlap: the end of one would end the other. */

@@ -29,7 +29,7 @@ export function planWorkload(random: Random): Workload {
   const hold = random.chance(0.25)
   const provider = random.pick(['glm', 'glm', 'openai', 'deepseek'])
   for (let index = 0; index < poolCount; index++) {
-    const { options, capacity } = planPool(random, provider, shared, hold)
+    const { options, capacity } = planPool(random, provider, poolCount, hold)
     pools[`pool${index}`] = options
     capacities.set(`pool${index}`, capacity)
   }
@@ -42,18 +42,18 @@ export function planWorkload(random: Random): Workload {
   return { config, processes, requests }
 }
 
-function planPool(random: Random, provider: string, shared: boolean, hold: boolean) {
+function planPool(random: Random, provider: string, poolCount: number, hold: boolean) {
   const windowMs = random.pick([2_000, 5_000, 10_000, 10_000, 20_000])
-  const perSecond = random.between(5, 12)
+  const perSecond = random.between(5.5, 8.5) / poolCount
   const kinds = random.pick([['requests'], ['requests', 'tokens'], ['requests', 'concurrency'], ['all'], ['concurrency'], ['tokens', 'concurrency']])
   const has = (kind: string) => kinds.includes(kind) || kinds.includes('all')
   const tokensPerSecond = Math.floor(perSecond * 500 * random.between(0.8, 1.5))
   const tokens = Math.floor((tokensPerSecond * windowMs) / 1000)
   const limits = {
-    ...(has('requests') && { requests: [{ limit: Math.floor((perSecond * windowMs) / 1000), per: windowMs }] }),
+    ...(has('requests') && { requests: [{ limit: Math.max(2, Math.floor((perSecond * windowMs) / 1000)), per: windowMs }] }),
     ...(has('tokens') && { tokens: [{ limit: tokens, per: windowMs }] }),
     ...(has('concurrency') && { concurrency: random.int(2, 10) }),
-    ...(shared && { also: ['account'] }),
+    ...(poolCount > 1 && { also: ['account'] }),
   }
   const options: PoolOptions = {
     provider,

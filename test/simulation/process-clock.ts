@@ -75,7 +75,9 @@ export class ProcessClock implements Clock {
       fn()
     }
     const early = this.random.next() < 0.2 ? this.random.next() : 0
-    timer.handle = this.truth.setTimeout(() => this.run(ring, true), Math.max(0, delayMs / this.#rate - early))
+    // As Node: whole ms, at least one.
+    const wholeMs = Math.max(1, Math.trunc(delayMs))
+    timer.handle = this.truth.setTimeout(() => this.run(ring, true), Math.max(0.01, wholeMs / this.#rate - early))
     return timer
   }
 

@@ -32,7 +32,10 @@ export function planOf(seed: number, kinds?: readonly string[]): SimPlan {
 
 export async function runPlan(plan: SimPlan, options: Partial<WorldOptions> = {}): Promise<RunResult> {
   const world = new World({ checkers: INVARIANTS, ...options, plan })
-  await world.run(LIMIT_MS)
+  await world.run(LIMIT_MS).catch((error: unknown) => {
+    const checker = { invariant: 10, name: 'after healing, full use within seconds' }
+    world.watchers.violate(error instanceof Error ? (error.stack ?? error.message) : String(error), checker)
+  })
   const { violations } = world.watchers
   return {
     seed: plan.seed,

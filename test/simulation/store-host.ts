@@ -6,6 +6,8 @@ type MaybePromise<T> = T | Promise<T>
 
 /** Where the group's truth is kept, with `now` in the simulation's hands. */
 export interface StoreBackend {
+  /** Called before anything else. */
+  start?(): Promise<void>
   exchange(spec: GroupSpec, exchange: Exchange, nowMs: number): MaybePromise<ExchangeReply>
   control(change: ControlChange): MaybePromise<void>
   usage(spec: GroupSpec, nowMs: number): MaybePromise<GroupUsage>
@@ -29,10 +31,14 @@ export class MemoryBackend implements StoreBackend {
   #log: Entry[] = []
   readonly #wakes = new Map<string, () => void>()
 
-  constructor(private readonly truth: VirtualClock) {}
+  /** `rewinds`: whether `rewind` will be called, and the log be needed. */
+  constructor(
+    private readonly truth: VirtualClock,
+    private readonly rewinds: boolean,
+  ) {}
 
   exchange(spec: GroupSpec, exchange: Exchange, nowMs: number): ExchangeReply {
-    this.#log.push({ atMs: this.truth.now(), spec, exchange, nowMs })
+    if (this.rewinds) this.#log.push({ atMs: this.truth.now(), spec, exchange, nowMs })
     return this.group.exchange(spec, exchange, nowMs)
   }
 

@@ -23,6 +23,8 @@ export interface WorldOptions {
   readonly keepTrace?: boolean
   readonly backend?: (world: World) => StoreBackend
   readonly permits?: (process: SimProcess) => Permits
+  /** Changes what a process says before the store hears it. */
+  readonly tamper?: (exchange: Exchange) => Exchange
 }
 
 const START_MS = 1_000_000
@@ -30,6 +32,8 @@ const START_MS = 1_000_000
 const STORE_START_MS = 1_700_000_000_000
 const SAMPLE_MS = 100
 const EVENT_LOOP_EVERY = 5_000
+/** Ten times what the busiest plan takes: more is somebody going round in circles. */
+const MAX_STEPS = 400_000
 
 /** Several processes, the network between them and their store, and the provider, on one virtual clock. */
 export class World {
@@ -51,6 +55,7 @@ export class World {
   storeAheadMs = STORE_START_MS - START_MS
   /** True time of the last fault's end so far. */
   troubledMs = START_MS
+  readonly #permits = new Map<SimProcess, Permits>()
   #blocking: Promise<void> | undefined
   #left: number
   #steps = 0
@@ -78,7 +83,7 @@ export class World {
       over: (call) => this.watchers.tell('over', call),
       counted: (call, delta) => this.watchers.tell('counted', call, delta),
     })
-    this.backend = options.backend?.(this) ?? new MemoryBackend(this.clock)
+    this.backend = options.backend?.(this) ?? new MemoryBackend(this.clock, plan.faults.some(({ kind }) => kind === 'failover'))
     this.watchers.use(checkers.map((create) => create(this)))
     this.#left = plan.requests.length
   }
@@ -105,7 +110,12 @@ export class World {
   }
 
   permitsOf(process: SimProcess): Permits {
-    return this.options.permits?.(process) ?? process.dispatcher
+    let permits = this.#permits.get(process)
+    if (!permits) {
+      permits = this.options.permits?.(process) ?? process.dispatcher
+      this.#permits.set(process, permits)
+    }
+    return permits
   }
 
   process(index: number): SimProcess | undefined {
@@ -114,7 +124,8 @@ export class World {
 
   get server(): StoreServer {
     return {
-      apply: (spec, exchange, answer) => {
+      apply: (spec, said, answer) => {
+        const exchange = this.options.tamper?.(said) ?? said
         const reply = this.backend.exchange(spec, exchange, this.storeMs)
         const take = (its: ExchangeReply) => {
           const { processId, seq } = exchange
@@ -187,6 +198,7 @@ export class World {
   /** Runs the whole plan; ends at rest, or when it should long have come to rest. */
   async run(limitMs: number): Promise<void> {
     const { plan, clock } = this
+    await this.backend.start?.()
     for (let index = 0; index < plan.processes; index++) {
       clock.setTimeout(() => this.startProcess(index), index * 3)
     }
@@ -215,6 +227,7 @@ export class World {
         await settle()
       }
       if (++this.#steps % EVENT_LOOP_EVERY === 0) await turn()
+      if (this.#steps > MAX_STEPS) throw new Error(`still busy after ${MAX_STEPS} timers, at ${this.sinceStartMs} ms`)
     }
   }
 

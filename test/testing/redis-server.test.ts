@@ -101,6 +101,14 @@ describe('startRedisServer', () => {
     expect(await connectTo(url).get('key')).toBeNull()
   })
 
+  it('keeps what it was told to keep', async () => {
+    const server = await start({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
+    await connectTo(server.url).set('key', 'value')
+    await server.kill('SIGKILL')
+    await server.restart()
+    expect(await connectTo(server.url).get('key')).toBe('value')
+  })
+
   it('restarts a running server as well', async () => {
     const server = await start()
     const { pid } = server

@@ -1,4 +1,5 @@
---[[ Fourth part of the exchange: what is allowed, what was stated, and who is first in line. ]]
+--[[ Seventh part of the exchange: what is allowed, what was stated, and who is first in line. ]]
+local retryAt, refused, grantedFlows = 0, {}, {}
 
 local function retry(at)
   at = max(now + 1, ceil(at))
@@ -11,8 +12,8 @@ local function ready(i)
   if l.isReady then return l end
   l.isReady = true
   local p = l.at
-  l.conf = configured(l)
-  l.allowed = said(l, effective(l)) - C[p + 6]
+  local conf, most = standing(l)
+  l.conf, l.allowed = conf, most - C[p + 6]
   if now < C[p + 11] then l.foreign = C[p + 10] end
   l.free = l.allowed - (l.window == 0 and C[p + 5] or l.sum) - l.foreign
   return l
@@ -22,50 +23,47 @@ end
 local drawLists = {}
 local function drawsOf(ids)
   local D = drawLists[ids]
-  if D == nil then
-    D = { n = 0, ahead = HORIZON_MS, isRated = false }
-    for id in gmatch(ids, '[^\n]+') do
-      local index = indexOf(id)
-      if not index then
-        D = false
-        break
-      end
-      local l = ready(index)
-      D.n = D.n + 1
-      D[D.n] = l
-      if l.window > 0 then D.isRated, D.ahead = true, min(D.ahead, floor(l.window / HORIZON_SHARE)) end
+  if D ~= nil then return D end
+  D = { n = 0, ahead = HORIZON_MS, isRated = false }
+  for id in string.gmatch(ids, '[^\n]+') do
+    -- Most draw on what comes next in the configuration.
+    local index = S[D.n * 5 + 1] == id and D.n or rare().indexes()[id]
+    if not index then
+      D = false
+      break
     end
-    drawLists[ids] = D
+    local l = ready(index)
+    D.n = D.n + 1
+    D[D.n] = l
+    if l.window > 0 then D.isRated, D.ahead = true, min(D.ahead, floor(l.window / HORIZON_SHARE)) end
   end
+  drawLists[ids] = D
   return D
 end
-
-local function readFlow(T, p, its)
-  local r = T.r
-  local draws, classWeight, flowBase, perToken, count, since, known, costs = unpackAll(its)
-  local id, n = r[p], r[p + 1]
-  local flow = { id = id, key = sub(id, n + 2), processId = sub(id, 1, n), draws = draws, classWeight = classWeight,
-    base = flowBase, perToken = perToken, count = count, since = since, known = known, costs = costs, pos = 1, next = 1,
-    tokens = false, isDirty = false, dated = false, given = 0 }
-  T.F[p] = flow
-  return flow
-end
-
-local function fieldOf(T, p) return #T.name .. ':' .. T.name .. T.r[p] end
 
 -- What a flow last stated; its neighbours, which will soon be asked for, are fetched with it.
 local function flowOf(T, p)
   local flow = T.F[p]
   if flow then return flow end
-  local r, fields, places = T.r, { fieldOf(T, p) }, { p }
+  local r, prefixOf = T.r, #T.name .. ':' .. T.name
+  local fields, places, n = { prefixOf .. r[p] }, { p }, 1
   for q = 5, #r, 6 do
-    if #places == 8 then break end
+    if n == 8 then break end
     if q ~= p and r[q + 3] == 2 and not T.F[q] then
-      fields[#fields + 1], places[#places + 1] = fieldOf(T, q), q
+      n = n + 1
+      fields[n], places[n] = prefixOf .. r[q], q
     end
   end
   local got = call('HMGET', base .. 'f:' .. T.pool.name, unpack(fields))
-  for i = 1, #got do readFlow(T, places[i], got[i]) end
+  for i = 1, n do
+    local q = places[i]
+    local id, length = r[q], r[q + 1]
+    -- Sixteen fields, like those that state.lua makes: one more would double the table.
+    local draws, classWeight, flowBase, perToken, count, since, known, costs = unpackAll(got[i])
+    T.F[q] = { key = sub(id, length + 2), processId = sub(id, 1, length), draws = draws, classWeight = classWeight,
+      base = flowBase, perToken = perToken, count = count, since = since, known = known, costs = costs, pos = 1, next = 1,
+      tokens = false, isDirty = false, dated = false, given = 0 }
+  end
   return T.F[p]
 end
 
@@ -78,6 +76,16 @@ local function earliest(P)
     return now
   end
   return max(now, Q[q + 3], Q[q + 5] == 0 and 0 or Q[q + 5] + RE_ENTRY_SPACING_MS)
+end
+
+-- Tenants that come into question: those touched already; the others are read page by page, by their tags.
+local function open(P)
+  local candidates, log, tenants = {}, P.log, P.tenants
+  for i = 1, #log do
+    local T = log[i]
+    if tenants[T.name] == T then candidates[#candidates + 1] = T end
+  end
+  P.candidates, P.isAll = candidates, #candidates == P.tenantCount
 end
 
 local function loadPage(P)
@@ -94,51 +102,32 @@ local function loadPage(P)
   if n < 16 then P.isAll = true else P.boundName, P.boundTag = page[n - 1], tonumber(page[n]) end
 end
 
--- Tenants that come into question: those touched already, and the stored ones, page by page.
-local function open(P)
-  local candidates = {}
-  for i = 1, #P.log do
-    local T = P.log[i]
-    if P.tenants[T.name] == T then candidates[#candidates + 1] = T end
+-- Takes the first request of a flow out.
+local function shift(P, T, p, flow)
+  if Q[P.at + 13] == T.r[p] then Q[P.at + 13] = '' end
+  local known = flow.known
+  if known > 0 then
+    known = known - 1
+    flow.known = known
   end
-  P.candidates, P.isAll = candidates, #candidates == P.tenantCount
-end
-
--- The tenant with the smallest tag, then name.
-local function firstTenant(P)
-  while true do
-    local list = P.candidates
-    local best = list[1]
-    for i = 2, #list do
-      local T = list[i]
-      if T.tag < best.tag or (T.tag == best.tag and isBefore(T.name, best.name)) then best = T end
-    end
-    if P.isAll then return best end
-    if best and (best.tag < P.boundTag or (best.tag == P.boundTag and not isBefore(P.boundName, best.name))) then
-      return best
-    end
-    loadPage(P)
+  local count = flow.count - 1
+  flow.count, flow.pos, flow.tokens, flow.isDirty, T.isDirty = count, flow.next, false, true, true
+  if count == 0 then
+    emptyFlow(P, T, p)
+  elseif known == 0 and flow.perToken > 0 then
+    T.r[p + 3] = 1
   end
 end
 
-local function without(list, item)
-  local n = #list
-  for i = 1, n do
-    if list[i] == item then
-      list[i] = list[n]
-      list[n] = nil
-      return
+-- Pools of ours in which anybody waits, in the order of the configuration.
+local queued = {}
+for i = 1, isLive and #poolNames or 0 do
+  local q = qAt[poolNames[i]]
+  if q then
+    local P = pools[poolNames[i]] or (Q[q + 9] > 0 and poolOf(poolNames[i]))
+    if P and P.waiting > 0 then
+      P.index = i - 1
+      queued[#queued + 1] = P
     end
   end
-end
-
--- Place of a tenant's flow with the smallest tag, then id, that shows a cost and is not blocked.
-local function firstFlow(T)
-  local r, blocked, best = T.r, T.blocked, nil
-  for p = 5, #r, 6 do
-    if r[p + 3] == 2 and not (blocked and blocked[p]) then
-      if not best or r[p + 2] < r[best + 2] or (r[p + 2] == r[best + 2] and isBefore(r[p], r[best])) then best = p end
-    end
-  end
-  return best
 end

@@ -22,7 +22,7 @@ Channels: wake:<process id>, and all (the message names whom it does not concern
 ]]
 local call, pack, unpackAll = redis.call, cmsgpack.pack, cmsgpack.unpack
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-local sub, find, gmatch, concat = string.sub, string.find, string.gmatch, table.concat
+local sub, concat = string.sub, table.concat
 local NEVER = 9007199254740991
 
 local prefix = sub(KEYS[1], 1, -5)
@@ -36,12 +36,12 @@ if not isInjected then
 end
 
 -- Numbers beyond 14 digits lose some as plain text.
-local function int(n) return string.format('%.0f', n) end
+local format = string.format
 
 -- C: 12 values a limit. id, sum, oldest and newest bucket, slots, set aside, base and limit as configured (base -1: not),
 -- limit and foreign spending said by the provider and until when, ceiling (packed; '' for none).
--- Q: 11 values a pool. name, paused, cool-down until, its generation, last date after it, tag, virtual, load, flows with
--- waiters, tenants with waiters, whether any tag of an idle tenant is kept.
+-- Q: 14 values a pool. name, paused, cool-down until, its generation, last date after it, tag, virtual, load, flows with
+-- waiters, tenants with waiters, whether any tag of an idle tenant is kept, and its front: tenant, flow ('' for none), since.
 local C, Q
 local epoch, version, last, offset, rosterVersion, due, keep, safe = '', 0, 0, 0, 1, NEVER, 0, 0
 local learnUntil, started, learn, virtual = 0, 0, '', 0
@@ -55,7 +55,7 @@ else
 end
 local cAt, qAt = {}, {}
 for p = 0, #C - 12, 12 do cAt[C[p + 1]] = p end
-for q = 0, #Q - 11, 11 do qAt[Q[q + 1]] = q end
+for q = 0, #Q - 14, 14 do qAt[Q[q + 1]] = q end
 local lastBefore, offsetBefore = last, offset
 -- Time never goes back and never stands still: after a backward step it continues from where it was.
 now = now + offset
@@ -81,7 +81,7 @@ local function placePool(name)
   q = #Q
   qAt[name] = q
   Q[q + 1], Q[q + 2], Q[q + 3], Q[q + 4], Q[q + 5], Q[q + 6] = name, 0, 0, 0, 0, 0
-  Q[q + 7], Q[q + 8], Q[q + 9], Q[q + 10], Q[q + 11] = 0, 0, 0, 0, 0
+  Q[q + 7], Q[q + 8], Q[q + 9], Q[q + 10], Q[q + 11], Q[q + 12], Q[q + 13], Q[q + 14] = 0, 0, 0, 0, 0, '', '', 0
   return q
 end
 
@@ -99,8 +99,7 @@ local base = prefix .. epoch .. ':'
 
 -- A limit's blocks from `b0` to `b1`, read once.
 local function loadBlocks(l, b0, b1)
-  local blocks = l.blocks
-  local args, n = {}, 0
+  local blocks, args, n = l.blocks, {}, 0
   local newest = l.isStored and floor(l.last / 16) or -1
   for b = b0, b1 do
     if not blocks[b] then
@@ -120,18 +119,32 @@ local function loadBlocks(l, b0, b1)
   end
 end
 
--- Drops every bucket that counts no more.
-local function expire(l)
-  local cutoff = floor((now - l.window - l.hold) / l.width) - 1
-  if l.last < 0 or l.first > cutoff then return end
+-- The limit of index `i` (from 0), with its sum as of now: what counts no more is dropped.
+local limits = {}
+local function limitAt(i)
+  local l = limits[i]
+  if l then return l end
+  local s = i * 5
+  local id, window = S[s + 1], S[s + 4]
+  if not id then error('limit index must be below ' .. #S / 5 .. ', got ' .. i) end
+  local p = place(id)
+  l = { index = i, id = id, at = p, kind = S[s + 2], limit = S[s + 3], window = window, hold = S[s + 5], sum = C[p + 2],
+    first = C[p + 3], last = C[p + 4], isStored = C[p + 4] >= 0, isDirty = false, free = 0, allowed = 0, conf = 0,
+    blocks = false, gone = false, key = false, width = 1, touched = false, pend = false, pb = -1, pa = 0, tooMuch = NEVER,
+    resAt = false, extra = 0, isReady = false, foreign = 0, walk = false }
+  limits[i] = l
+  if window == 0 then return l end
+  local width = max(1, floor(window / 600))
+  l.key, l.blocks, l.width = base .. 'b:' .. id, {}, width
+  local cutoff = floor((now - window - l.hold) / width) - 1
+  if l.last < 0 or l.first > cutoff then return l end
   l.isDirty = true
   if l.last <= cutoff then
-    l.sum, l.first, l.last, l.isDropped, l.isStored = 0, 0, -1, l.isStored, false
-    return
+    l.sum, l.first, l.last, l.isDropped, l.isStored = 0, 0, -1, true, false
+    return l
   end
-  local b0, b1 = floor(l.first / 16), floor(cutoff / 16)
+  local b0, b1, gone = floor(l.first / 16), floor(cutoff / 16), {}
   loadBlocks(l, b0, b1)
-  local gone = l.gone
   for b = b0, b1 do
     local block = l.blocks[b]
     for cell = max(l.first - b * 16, 0), min(cutoff - b * 16, 15) do l.sum = l.sum - block[cell + 1] end
@@ -147,73 +160,16 @@ local function expire(l)
     gone[#gone + 1] = b1
     l.blocks[b1] = nil
   end
-  l.first = min(first, l.last)
-end
-
--- The limit of index `i` (from 0), with its sum as of now.
-local limits = {}
-local function limitAt(i)
-  local l = limits[i]
-  if l then return l end
-  local s = i * 5
-  local id, window = S[s + 1], S[s + 4]
-  if not id then error('limit index must be below ' .. #S / 5 .. ', got ' .. i) end
-  local p = place(id)
-  l = { index = i, id = id, at = p, kind = S[s + 2], limit = S[s + 3], window = window, hold = S[s + 5], sum = C[p + 2],
-    first = C[p + 3], last = C[p + 4], isStored = C[p + 4] >= 0, isDirty = false, free = 0, allowed = 0, conf = 0,
-    blocks = false, gone = false, key = false, width = 0, pend = false, pb = -1, pa = 0, tooMuch = NEVER, resAt = false,
-    extra = 0, isReady = false, foreign = 0, walk = false }
-  limits[i] = l
-  if window > 0 then
-    l.key, l.blocks, l.gone = base .. 'b:' .. id, {}, {}
-    l.width = max(1, floor(window / 600))
-    expire(l)
-  end
+  l.first, l.gone = min(first, l.last), gone
   return l
 end
 
-local function configured(l)
+-- What a limit is configured to be, and what it is as providers last proved and said it.
+local function standing(l)
   local p = l.at
-  return C[p + 7] >= 0 and C[p + 8] or l.limit
-end
-
-local function effective(l)
-  local conf, ceiling = configured(l), C[l.at + 12]
-  if ceiling == '' then return conf end
-  local value = unpackAll(ceiling)
-  return min(conf, value)
-end
-
-local function said(l, limit)
-  local m = C[l.at + 9]
-  return m > 0 and min(limit, m) or limit
-end
-
-local function specIndexes()
-  local index = {}
-  for i = 0, #S / 5 - 1 do index[S[i * 5 + 1]] = i end
-  return index
-end
-
--- Operators' words outlive the fleet: kept apart, and rewritten when one of them changed.
-local function saveWords()
-  local paused, over = {}, {}
-  for q = 0, #Q - 11, 11 do
-    if Q[q + 2] == 1 then paused[#paused + 1] = Q[q + 1] end
-  end
-  for p = 0, #C - 12, 12 do
-    if C[p + 7] >= 0 and (epoch == '' or C[p + 7] ~= C[p + 8]) then
-      over[#over + 1], over[#over + 2], over[#over + 3] = C[p + 1], C[p + 7], C[p + 8]
-    end
-  end
-  if #paused + #over == 0 then
-    call('DEL', prefix .. 'ctl')
-  else
-    call('SET', prefix .. 'ctl', pack(paused, over), 'PX', 2592000000)
-  end
-end
-
-local function saveCore()
-  call('SET', KEYS[1], pack(epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn,
-    virtual, C, Q), 'PX', int(max(1, keep - now)))
+  local conf = C[p + 7] >= 0 and C[p + 8] or l.limit
+  local most, said = conf, C[p + 9]
+  if C[p + 12] ~= '' then most = min(conf, (unpackAll(C[p + 12]))) end
+  if said > 0 and said < most then most = said end
+  return conf, most
 end

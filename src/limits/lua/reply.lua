@@ -1,19 +1,84 @@
---[[
-Sixth part of the exchange: its reply.
+--[[ Tenth part of the exchange: grants go to their processes, limits are written, and the reply, as JSON by place. ]]
+-- Grants of other processes go to their mailboxes; who had none is woken.
+do
+  local boxes, owners = false, {}
+  for i = 1, #grantedFlows do
+    local flow = grantedFlows[i]
+    local its, given = concat(flow.dated, ','), flow.given
+    local isMine = flow.processId == me
+    local m, D = isMine and mine or memberOf(flow.processId), drawsOf(flow.draws)
+    for j = 1, D.n do
+      local l = D[j]
+      if l.window == 0 then
+        -- The limit's own count has risen already, grant by grant.
+        C[l.at + 5] = C[l.at + 5] - given
+        moveSlots(m, l.id, given)
+      end
+    end
+    if isMine then
+      giveText(flow.key, its)
+    else
+      boxes = boxes or {}
+      local box = boxes[m]
+      if not box then
+        box = {}
+        boxes[m] = box
+        owners[#owners + 1] = m
+      end
+      local n = #box
+      box[n + 1], box[n + 2], box[n + 3], box[n + 4] = flow.key, given, its, flow.draws
+    end
+  end
+  for i = 1, #owners do
+    local m = owners[i]
+    local key, box = base .. 'mail:' .. m.id, boxes[m]
+    for j = 1, #box, 400 do call('RPUSH', key, pack(unpack(box, j, min(#box, j + 399)))) end
+    if m.mailAt == 0 then
+      m.mailAt, m.isDirty = now, true
+      due = min(due, now + CLAIM_MS)
+      created[#created + 1] = key
+      call('PUBLISH', prefix .. 'wake:' .. m.id, '1')
+    end
+  end
+end
 
-Returns  the reply as JSON, by place (see redis-store.ts)
-]]
-local grantTexts, grantKeys, handoffs, restate, share, queues = {}, {}, {}, 0, 'null', {}
-local seq, isLeaving = x[2], x[11] == 1
-local quote = cjson.encode
+for _, l in pairs(limits) do
+  if l.pb >= 0 then
+    if l.pend then
+      for bucket, amount in pairs(l.pend) do add(l, bucket, amount) end
+    end
+    add(l, l.pb, l.pa)
+  end
+  if l.isDirty then
+    local p, key = l.at, l.key
+    C[p + 2], C[p + 3], C[p + 4] = l.sum, l.first, l.last
+    if l.isDropped then
+      call('DEL', key)
+    elseif l.gone then
+      each('HDEL', key, l.gone)
+    end
+    if l.touched then
+      local args, n = {}, 0
+      for b, cells in pairs(l.touched) do
+        args[n + 1], args[n + 2] = b, pack(unpack(cells))
+        n = n + 2
+      end
+      each('HSET', key, args)
+      if not l.isStored then created[#created + 1] = key end
+    end
+  end
+end
 
-local function replyText(isFenced)
+local result
+if isRepeated then
+  result = call('HGET', base .. 'last', me)
+else
   local coolDowns, paused, ceilings, over, used, grants = {}, {}, {}, {}, {}, {}
   for i = 1, #poolNames do
     local q = qAt[poolNames[i]]
     if q then
       if Q[q + 4] > 0 and Q[q + 3] > now then
-        coolDowns[#coolDowns + 1] = '[' .. i - 1 .. ',' .. int(Q[q + 3]) .. ',' .. int(Q[q + 4]) .. ']'
+        coolDowns[#coolDowns + 1] = format('[%d,%.0f,%.0f]', i - 1, Q[q + 3], Q[q + 4])
       end
       if Q[q + 2] == 1 then paused[#paused + 1] = i - 1 end
     end
@@ -21,33 +86,19 @@ local function replyText(isFenced)
   for s = 1, #S, 5 do
     local p, i = cAt[S[s]], (s - 1) / 5
     if p then
-      if C[p + 12] ~= '' then
-        local value = unpackAll(C[p + 12])
-        ceilings[#ceilings + 1] = '[' .. i .. ',' .. int(value) .. ']'
-      end
-      if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over[#over + 1] = '[' .. i .. ',' .. int(C[p + 8]) .. ']' end
+      if C[p + 12] ~= '' then ceilings[#ceilings + 1] = format('[%d,%.0f]', i, (unpackAll(C[p + 12]))) end
+      if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over[#over + 1] = format('[%d,%.0f]', i, C[p + 8]) end
     end
-    if S[s + 3] >= LONG_WINDOW_MS then used[#used + 1] = '[' .. i .. ',' .. int(limitAt(i).sum) .. ']' end
+    if S[s + 3] >= LONG_WINDOW_MS then used[#used + 1] = format('[%d,%.0f]', i, limitAt(i).sum) end
   end
   for i = 1, #grantKeys do
-    grants[i] = '[' .. quote(grantKeys[i]) .. ',' .. concat(grantTexts[grantKeys[i]], ',') .. ']'
+    local key = grantKeys[i]
+    grants[i] = '[' .. cjson.encode(key) .. ',' .. concat(grantTexts[key], ',') .. ']'
   end
-  for i = 1, #refused do
-    refused[i] = '[' .. quote(refused[i][1]) .. ',' .. refused[i][2] .. ',' .. int(refused[i][3]) .. ']'
-  end
-  return '[' .. int(now) .. ',' .. quote(epoch) .. ',' .. int(version) .. ',' .. (isFenced and 1 or 0) .. ',' .. int(learnUntil)
-    .. ',[' .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. int(retryAt) .. ',' .. restate .. ',['
+  result = format('[%.0f,%s,%.0f,%d,%.0f,[', now, cjson.encode(epoch), version, isFenced and 1 or 0, learnUntil)
+    .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. format('%.0f,%d,[', retryAt, restate)
     .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. concat(coolDowns, ',') .. '],['
     .. concat(paused, ',') .. '],[' .. concat(ceilings, ',') .. '],[' .. concat(over, ',') .. '],[' .. concat(used, ',')
     .. '],' .. share .. ']'
-end
-
-local function giveText(key, its)
-  local texts = grantTexts[key]
-  if not texts then
-    texts = {}
-    grantTexts[key] = texts
-    grantKeys[#grantKeys + 1] = key
-  end
-  texts[#texts + 1] = its
+  if isLive then call('HSET', base .. 'last', me, result) end
 end

@@ -1,226 +1,245 @@
---[[ Fifth part of the exchange: who may go, in fair order, all or nothing. Statement by statement as in schedule.ts. ]]
-local refused = {}
-
-local function block(T, p)
-  T.blocked = T.blocked or {}
-  T.blocked[p] = true
-end
-
-local function note(l, cost)
-  if cost < l.tooMuch then l.tooMuch = cost end
-end
-
--- Whether no request of the pool could be granted, whatever its cost.
-local function isFull(P)
-  if Q[P.at + 2] == 1 then return true end
-  local units = P.units
-  if not units then
-    units = {}
-    for _, i in ipairs(spec[3][P.index + 1] or {}) do
-      local l = ready(i)
-      if l.kind ~= 2 then units[#units + 1] = l end
+--[[
+Eighth part of the exchange: who may go, in fair order, all dimensions or none, step by step as in schedule.ts. One look at
+the first in line is one turn of the loop: it is granted, or it, its tenant or its pool is out of question from then on.
+]]
+if isLive and learnUntil > 0 then retry(learnAskAt) end
+local left = isLive and learnUntil == 0 and #queued > 0 and MAX_GRANTS or 0
+do
+  local wasOpen, active, fronts, front = left > 0, {}, false, 0
+  for i = 1, #queued do
+    active[i] = queued[i]
+    if Q[queued[i].at + 13] ~= '' then
+      fronts = fronts or {}
+      fronts[#fronts + 1] = queued[i]
     end
-    P.units = units
   end
-  for i = 1, #units do
-    local l = units[i]
-    if l.tooMuch <= 1 or (l.window == 0 and l.free < 1) then return true end
+  if fronts and #fronts > 1 then
+    table.sort(fronts, function(a, b)
+      local s, t = Q[a.at + 14], Q[b.at + 14]
+      return s < t or (s == t and isBefore(a.name, b.name))
+    end)
   end
-  return P.refusedHeads >= MAX_REFUSED_HEADS
-end
-
--- When all dimensions fit, which limit decides that, and how far ahead it may be dated; nil when only a wake-up can help.
-local function dateOf(P, D, tokens)
-  local at, binding, isScarce = earliest(P), nil, false
-  for i = 1, D.n do
-    local l = D[i]
-    if l.window == 0 then
-      if l.free < 1 then
-        note(l, 1)
-        return nil
-      end
-      -- A slot that waits for its date is idle: only while there are plenty.
-      if (C[l.at + 5] + 1) * 2 > l.allowed then isScarce = true end
+  local activeCount = #active
+  while left > 0 and activeCount > 0 do
+    local P, at = active[1], 1
+    -- What was promised a date keeps it, whoever came since: first those, in the order of the promises.
+    local isFront = fronts and front < #fronts
+    if isFront then
+      front = front + 1
+      P = fronts[front]
     else
-      local missing = (l.kind == 2 and tokens or 1) - l.free
-      if missing > 0 then
-        local fits = freeAt(l, missing) or now + l.window + l.hold
-        if l.foreign > 0 then
-          local rest = freeAt(l, missing - l.foreign)
-          if rest then fits = min(fits, max(C[l.at + 11], rest)) end
+      -- The pool with the smallest tag, then name.
+      for i = 2, activeCount do
+        local its = active[i]
+        if its.tag < P.tag or (its.tag == P.tag and isBefore(its.name, P.name)) then P, at = its, i end
+      end
+    end
+    -- Whether no request of it could be granted, whatever its cost.
+    local units = P.units
+    if not units then
+      units = {}
+      for _, i in ipairs(spec[3][P.index + 1] or {}) do
+        local l = ready(i)
+        if l.kind ~= 2 then units[#units + 1] = l end
+      end
+      P.units = units
+    end
+    local isOut = Q[P.at + 2] == 1 or P.refusedHeads >= MAX_REFUSED_HEADS or P.waiting == 0
+    for i = 1, #units do
+      local l = units[i]
+      if l.tooMuch <= 1 or (l.window == 0 and l.free < 1) then isOut = true end
+    end
+    -- Its tenant with the smallest tag, then name.
+    local T, p
+    if isFront then
+      T = not isOut and tenantOf(P, Q[P.at + 12])
+      p = T and findFlow(T, Q[P.at + 13])
+      if p and T.r[p + 3] ~= 2 then p = nil end
+    elseif not isOut then
+      if not P.candidates then open(P) end
+      repeat
+        local list = P.candidates
+        T = list[1]
+        for i = 2, #list do
+          local its = list[i]
+          if its.tag < T.tag or (its.tag == T.tag and isBefore(its.name, T.name)) then T = its end
         end
-        if fits > at then at, binding = fits, l end
+        local isFirst = P.isAll
+          or (T and (T.tag < P.boundTag or (T.tag == P.boundTag and not isBefore(P.boundName, T.name))))
+        if not isFirst then loadPage(P) end
+      until isFirst
+      isOut = not T
+    end
+    -- The tenant's flow with the smallest tag, then id, that shows a cost and is not blocked.
+    if T and not isFront then
+      local r, blocked = T.r, T.blocked
+      for q = 5, #r, 6 do
+        if r[q + 3] == 2 and not (blocked and blocked[q]) then
+          if not p or r[q + 2] < r[p + 2] or (r[q + 2] == r[p + 2] and isBefore(r[q], r[p])) then p = q end
+        end
+      end
+      if not p then
+        local list = P.candidates
+        for i = 1, #list do
+          if list[i] == T then
+            list[i] = list[#list]
+            list[#list] = nil
+            break
+          end
+        end
       end
     end
-  end
-  return at, binding, D.isRated and not isScarce and D.ahead or 0
-end
-
-local function reserve(P, D, flow, at, binding, ahead)
-  local tokens = flow.tokens
-  if binding then note(binding, binding.kind == 2 and tokens or 1) end
-  for i = 1, D.n do
-    local l = D[i]
-    if l.window > 0 and not l.resAt then
-      l.resAt, l.extra = at, max(0, l.free + freedBy(l, at) - (l.kind == 2 and tokens or 1))
-    end
-  end
-  P.refusedHeads = P.refusedHeads + 1
-  if P.frontAt == 0 then P.frontAt = at end
-  local askAt = at - floor(ahead / 2)
-  retry(flow.processId == me and askAt or askAt + BACKUP_MS)
-end
-
--- The date of a flow's first request; nil when it can't be given one now.
-local function fit(P, D, flow)
-  local tokens, n = flow.tokens, D.n
-  local isEasy = Q[P.at + 4] == 0
-  for i = 1, n do
-    local l = D[i]
-    local cost = l.kind == 2 and tokens or 1
-    if cost >= l.tooMuch then return nil end
-    if cost > l.free or l.resAt then isEasy = false end
-  end
-  if isEasy then return now end
-  local at, binding, ahead = dateOf(P, D, tokens)
-  if not at then return nil end
-  if at > now + (P.filling and ahead or floor(ahead / 2)) then
-    reserve(P, D, flow, at, binding, ahead)
-    return nil
-  end
-  for i = 1, n do
-    local l = D[i]
-    local cost = l.kind == 2 and tokens or 1
-    if l.resAt and at < l.resAt and cost > l.extra then
-      note(l, cost)
-      return nil
-    end
-  end
-  return at
-end
-
-local function charge(l, bucket, amount)
-  local pend = l.pend
-  if not pend then
-    pend = {}
-    l.pend = pend
-  end
-  pend[bucket] = (pend[bucket] or 0) + amount
-end
-
--- Takes the first request of a flow out.
-local function shift(P, T, p, flow)
-  local r = T.r
-  flow.count, flow.known = flow.count - 1, max(0, flow.known - 1)
-  flow.pos, flow.tokens, flow.isDirty, T.isDirty = flow.next, false, true, true
-  if flow.count == 0 then
-    emptyFlow(P, T, p)
-    if T.waiting == 0 and P.candidates then without(P.candidates, T) end
-  elseif flow.known == 0 and flow.perToken > 0 then
-    r[p + 3] = 1
-  end
-end
-
-local function lower(P, r, p, service)
-  local load = min(r[p + 4], service)
-  r[p + 4], P.load = r[p + 4] - load, P.load - load
-end
-
-local grantedFlows = {}
-local function give(P, T, p, flow, D, at)
-  local tokens = flow.tokens
-  for i = 1, D.n do
-    local l = D[i]
-    local cost = l.kind == 2 and tokens or 1
-    l.free = l.free - cost
-    if l.window == 0 then
-      C[l.at + 5] = C[l.at + 5] + 1
-    else
-      local bucket = floor(at / l.width)
-      if bucket == l.pb then
-        l.pa = l.pa + cost
-      else
-        if l.pb >= 0 then charge(l, l.pb, l.pa) end
-        l.pb, l.pa = bucket, cost
+    if p then
+      local flow = flowOf(T, p)
+      local D, tokens = drawsOf(flow.draws), flow.tokens or headOf(flow)
+      local r, n, isBlocked, isRefused, isEasy = T.r, D and D.n or 0, not D, false, Q[P.at + 4] == 0
+      for i = 1, n do
+        local l = D[i]
+        local cost = l.kind == 2 and tokens or 1
+        if cost > l.conf then
+          isRefused = l
+          break
+        end
+        if cost >= l.tooMuch then isBlocked = true end
+        if cost > l.free or l.resAt then isEasy = false end
       end
-    end
-    if l.resAt and at < l.resAt then l.extra = l.extra - cost end
-  end
-  local q = P.at
-  if Q[q + 4] > 0 and at > Q[q + 5] then Q[q + 5] = at end
-  if at > now then P.filling = true end
-  -- What is served moves the tags above it by service/weight; who was kept back may be behind by MAX_LAG_US.
-  local r, service = T.r, serviceOf(flow, tokens)
-  if P.tag > virtual then virtual = P.tag end
-  P.tag = max(P.tag, virtual - MAX_LAG_US) + service
-  if T.tag > P.virtual then P.virtual = T.tag end
-  T.tag = max(T.tag, P.virtual - MAX_LAG_US) + ceil(service / T.weight)
-  if r[p + 2] > T.virtual then T.virtual = r[p + 2] end
-  local weight = flow.classWeight
-  local waited = now - flow.since
-  if waited >= AGEING_MS then weight = weight * 2 ^ min(4, floor(waited / AGEING_MS)) end
-  r[p + 2] = max(r[p + 2], T.virtual - MAX_LAG_US) + ceil(service / min(MAX_CLASS_WEIGHT, weight))
-  lower(P, r, p, service)
-  local dated = flow.dated
-  if not dated then
-    dated = {}
-    flow.dated = dated
-    grantedFlows[#grantedFlows + 1] = flow
-  end
-  local n = flow.given
-  dated[2 * n + 1], dated[2 * n + 2] = at, tokens < 1e14 and tokens or int(tokens)
-  flow.given = n + 1
-  shift(P, T, p, flow)
-end
-
-local function headOf(flow)
-  local tokens = flow.tokens
-  if not tokens and flow.known == 0 then
-    -- Where no limit counts tokens all cost the same, and none is named.
-    tokens, flow.tokens = 0, 0
-  elseif not tokens then
-    local costs, pos = flow.costs, flow.pos
-    local comma = find(costs, ',', pos, true)
-    tokens = tonumber(sub(costs, pos, comma and comma - 1))
-    flow.tokens, flow.next = tokens, comma and comma + 1 or #costs + 1
-  end
-  return tokens
-end
-
--- One step: the first in line goes, or is blocked. True when it was given something.
-local function serveOne(P)
-  local T = firstTenant(P)
-  if not T then return nil end
-  local p = firstFlow(T)
-  if not p then
-    without(P.candidates, T)
-    return false
-  end
-  local flow = flowOf(T, p)
-  local D, tokens = drawsOf(flow.draws), headOf(flow)
-  if not D then
-    block(T, p)
-    return false
-  end
-  for i = 1, D.n do
-    local l = D[i]
-    if (l.kind == 2 and tokens or 1) > l.conf then
-      -- Above a limit as it now stands: it can never be granted. Its own process hears of it.
-      if flow.processId == me then
-        refused[#refused + 1] = { flow.key, l.index, l.conf }
-        lower(P, T.r, p, serviceOf(flow, tokens))
+      local date = now
+      if isRefused then
+        -- Above a limit as it now stands it can never be granted. Its own process hears of it.
+        isBlocked = flow.processId ~= me
+        if not isBlocked then
+          refused[#refused + 1] = '[' .. cjson.encode(flow.key) .. format(',%d,%.0f]', isRefused.index, isRefused.conf)
+          local load = min(r[p + 4], serviceOf(flow, tokens))
+          r[p + 4], P.load = r[p + 4] - load, P.load - load
+          shift(P, T, p, flow)
+        end
+      elseif not isBlocked and not isEasy then
+        -- When all dimensions fit, which limit decides that, and how far ahead it may be dated.
+        local binding, isScarce = nil, false
+        date = earliest(P)
+        for i = 1, n do
+          local l = D[i]
+          if l.window == 0 then
+            if l.free < 1 then
+              if l.tooMuch > 1 then l.tooMuch = 1 end
+              isBlocked = true
+              break
+            end
+            -- A slot that waits for its date is idle: only while there are plenty.
+            if (C[l.at + 5] + 1) * 2 > l.allowed then isScarce = true end
+          else
+            local missing = (l.kind == 2 and tokens or 1) - l.free
+            if missing > 0 then
+              local fits = walk(l, missing) or now + l.window + l.hold
+              if l.foreign > 0 then
+                -- What is not ours ends at an instant of its own: then the rest may fit.
+                local rest = walk(l, missing - l.foreign)
+                if rest then fits = min(fits, max(C[l.at + 11], rest)) end
+              end
+              if fits > date then date, binding = fits, l end
+            end
+          end
+        end
+        local ahead = D.isRated and not isScarce and D.ahead or 0
+        local half = floor(ahead / 2)
+        if not isBlocked and date > now + (P.filling and ahead or half) then
+          -- It waits, and whoever comes after it goes first only without delaying it.
+          isBlocked = true
+          if binding then
+            local cost = binding.kind == 2 and tokens or 1
+            if cost < binding.tooMuch then binding.tooMuch = cost end
+          end
+          for i = 1, n do
+            local l = D[i]
+            if l.window > 0 and not l.resAt then
+              l.extra = max(0, l.free + walk(l, nil, date) - (l.kind == 2 and tokens or 1))
+              l.resAt = date
+            end
+          end
+          local q = P.at
+          if Q[q + 13] == '' then Q[q + 12], Q[q + 13], Q[q + 14] = T.name, r[p], now end
+          P.refusedHeads = P.refusedHeads + 1
+          if P.frontAt == 0 then P.frontAt = date end
+          retry(flow.processId == me and date - half or date - half + BACKUP_MS)
+        end
+        for i = 1, isBlocked and 0 or n do
+          local l = D[i]
+          local cost = l.kind == 2 and tokens or 1
+          if l.resAt and date < l.resAt and cost > l.extra then
+            if cost < l.tooMuch then l.tooMuch = cost end
+            isBlocked = true
+            break
+          end
+        end
+      end
+      if isBlocked then
+        local blocked = T.blocked
+        if not blocked then
+          blocked = {}
+          T.blocked = blocked
+        end
+        blocked[p] = true
+      elseif not isRefused then
+        left = left - 1
+        for i = 1, n do
+          local l = D[i]
+          local cost = l.kind == 2 and tokens or 1
+          l.free = l.free - cost
+          if l.window == 0 then
+            C[l.at + 5] = C[l.at + 5] + 1
+          else
+            local width = l.width
+            local bucket = (date - date % width) / width
+            if bucket == l.pb then
+              l.pa = l.pa + cost
+            else
+              if l.pb >= 0 then
+                l.pend = l.pend or {}
+                l.pend[l.pb] = (l.pend[l.pb] or 0) + l.pa
+              end
+              l.pb, l.pa = bucket, cost
+            end
+          end
+          if l.resAt and date < l.resAt then l.extra = l.extra - cost end
+        end
+        local q = P.at
+        if Q[q + 4] > 0 and date > Q[q + 5] then Q[q + 5] = date end
+        if date > now then P.filling = true end
+        -- What is served moves the tags above it by service/weight; who was kept back may be behind by MAX_LAG_US.
+        local service = flow.base
+        if flow.perToken > 0 then service = max(service, ceil(tokens * flow.perToken / 1000)) end
+        local tag = P.tag
+        if tag > virtual then virtual = tag elseif tag < virtual - MAX_LAG_US then tag = virtual - MAX_LAG_US end
+        P.tag, P.isMoved = tag + service, true
+        tag = T.tag
+        local behind = P.virtual
+        if tag > behind then P.virtual = tag elseif tag < behind - MAX_LAG_US then tag = behind - MAX_LAG_US end
+        T.tag = tag + ceil(service / T.weight)
+        tag, behind = r[p + 2], T.virtual
+        if tag > behind then T.virtual = tag elseif tag < behind - MAX_LAG_US then tag = behind - MAX_LAG_US end
+        local weight, waited = flow.classWeight, now - flow.since
+        if waited >= AGEING_MS then weight = weight * 2 ^ min(4, floor(waited / AGEING_MS)) end
+        if weight > MAX_CLASS_WEIGHT then weight = MAX_CLASS_WEIGHT end
+        r[p + 2] = tag + ceil(service / weight)
+        local load = r[p + 4]
+        if load > service then load = service end
+        r[p + 4], P.load = r[p + 4] - load, P.load - load
+        local dated, given = flow.dated, flow.given
+        if not dated then
+          dated = {}
+          flow.dated = dated
+          grantedFlows[#grantedFlows + 1] = flow
+        end
+        dated[2 * given + 1], dated[2 * given + 2] = date, tokens < 1e14 and tokens or format('%.0f', tokens)
+        flow.given = given + 1
         shift(P, T, p, flow)
-      else
-        block(T, p)
       end
-      return false
+    end
+    if not isFront and (isOut or P.waiting == 0) then
+      active[at] = active[activeCount]
+      active[activeCount] = nil
+      activeCount = activeCount - 1
     end
   end
-  local at = fit(P, D, flow)
-  if not at then
-    block(T, p)
-    return false
-  end
-  give(P, T, p, flow, D, at)
-  return true
+  if wasOpen and left == 0 then retry(now + 1) end
 end

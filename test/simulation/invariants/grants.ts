@@ -12,7 +12,7 @@ export const grantsEndOnce: NewChecker = (world): Checker => {
   const ends = new Map<Grant, number>()
   const holders = new Map<Grant, string>()
   const given = new Map<string, number>()
-  const seen = new Set<ExchangeReply>()
+  const seen = new WeakSet<ExchangeReply>()
   const drawsOf = new Map<string, readonly number[]>()
   const rateDraws = (key: string): readonly number[] => {
     let draws = drawsOf.get(key)

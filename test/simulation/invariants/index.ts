@@ -7,7 +7,6 @@ import { healingIsComplete } from './healing.js'
 import { capacityIsUsed } from './idleness.js'
 import { flowsAreInOrder } from './order.js'
 import { everyRequestEndsOnce } from './outcomes.js'
-import { datesDoNotSlip } from './reservations.js'
 import { sendsAreInTime } from './sending.js'
 import { sumsAddUp } from './sums.js'
 import { arrivalsFitWindows } from './windows.js'
@@ -22,7 +21,6 @@ export const INVARIANTS: readonly NewChecker[] = [
   everyRequestEndsOnce,
   capacityIsUsed,
   flowsAreInOrder,
-  datesDoNotSlip,
   healingIsComplete,
   nothingIsLeft,
   everySendHasItsGrant,

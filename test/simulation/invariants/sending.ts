@@ -1,4 +1,5 @@
 import type { Grant } from '../../../src/dispatch/grant.js'
+import type { ExchangeReply } from '../../../src/limits/store.js'
 import type { SimProcess } from '../sim-process.js'
 import type { Checker, NewChecker } from '../watch.js'
 
@@ -10,17 +11,18 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
   const told = new Map<SimProcess, Map<number, number>>()
   const own = new Map<SimProcess, Map<number, number>>()
   const { pools } = world.groupPlan.spec
-  let readMs = 0
-  let readAtMs = 0
-  const storeMs = () => readMs + (world.clock.now() - readAtMs)
+  const appliedAtMs = new WeakMap<ExchangeReply, number>()
+  /** How far the store's clock was ahead when a process last heard of it: of a step since then it can't know. */
+  const aheadMs = new Map<SimProcess, number>()
+  const storeMsOf = (process: SimProcess) => world.clock.now() + (aheadMs.get(process) ?? 0)
   return {
     invariant: 5,
     name: 'nothing is sent late, on an old epoch or in a cool-down',
-    applied(_exchange, { nowMs }) {
-      readMs = nowMs
-      readAtMs = world.clock.now()
+    applied(_exchange, reply) {
+      if (!appliedAtMs.has(reply)) appliedAtMs.set(reply, world.clock.now())
     },
     replied(process, { seq }, reply) {
+      aheadMs.set(process, reply.nowMs - (appliedAtMs.get(reply) ?? world.clock.now()))
       if (seq > 0) epochs.set(process, reply.epoch)
       told.set(process, new Map(reply.coolDowns.map(([pool, untilMs]) => [pool, untilMs])))
     },
@@ -38,13 +40,14 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
     },
     mayBeSent(process, { id }, grant) {
       const { isolated, sendByMs, pool } = grant
-      if (!isolated && storeMs() > sendByMs) {
-        world.watchers.violate(`#${id} sent ${(storeMs() - sendByMs).toFixed(1)} ms after sendBy`)
+      const storeMs = storeMsOf(process)
+      if (!isolated && storeMs > sendByMs) {
+        world.watchers.violate(`#${id} sent ${(storeMs - sendByMs).toFixed(1)} ms after sendBy`)
       }
       if (!isolated && grantedIn.get(grant) !== epochs.get(process)) world.watchers.violate(`#${id} sent on an old epoch`)
       const untilMs = told.get(process)?.get(pool) ?? 0
-      if (untilMs > storeMs() + 1) {
-        world.watchers.violate(`#${id} sent ${(untilMs - storeMs()).toFixed(1)} ms before the end of a cool-down it was told of`)
+      if (untilMs > storeMs + 1) {
+        world.watchers.violate(`#${id} sent ${(untilMs - storeMs).toFixed(1)} ms before the end of a cool-down it was told of`)
       }
       const foundMs = own.get(process)?.get(pool) ?? 0
       // The machine's clock may run fast by its drift.

@@ -1,0 +1,184 @@
+--[[ Fourth part of the exchange: epochs and leases, and a process that comes up. ]]
+version = version + 1
+-- Opens an epoch where there is none, and a new one where the state was lost.
+do
+  local knownEpoch, hasOpened = x[6], false
+  if epoch == '' then
+    -- Who knew a former epoch listens there; the caller itself may too.
+    local others = call('PUBLISH', all, me) - x[10] > 0
+    if knownEpoch == '' and not others and not isInjected then
+      others = tonumber(string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)') or '9') < 2
+    end
+    if knownEpoch ~= '' or others then
+      learnUntil, started, heard = now + (knownEpoch == '' and HEARSAY_MS or LEARN_MS), now, 0
+      expected, replayed, learnUsed = {}, {}, {}
+    end
+    hasOpened = true
+  elseif knownEpoch ~= '' then
+    local isLost = x[9] == 1 or x[7] > version
+    if knownEpoch ~= epoch then
+      -- An epoch opened after ours, or beside it: this is what was left of an older copy.
+      isLost = tonumber(string.match(knownEpoch, '^%d+') or 0) >= tonumber(string.match(epoch, '^%d+') or 0)
+    elseif not isLost then
+      local m = seq > 1 and memberOf(me)
+      if m and m.dead == 0 and seq > m.seq + 1 then isLost = true end
+      if seq == 1 and type(x[13]) == 'table' and #x[13][1] > 0 then
+        local R = rare()
+        R.scan()
+        isLost = true
+        for _, other in ipairs(memberList) do
+          if R.nameOf(other.id) == R.nameOf(me) then isLost = false end
+        end
+      end
+    end
+    if isLost then
+      local R = rare()
+      R.scan()
+      local names, keys = R.stillExpected(), { base .. 'procs', base .. 'last' }
+      for _, other in ipairs(memberList) do
+        names[R.nameOf(other.id)] = 1
+        keys[#keys + 1], keys[#keys + 2] = base .. 'mail:' .. other.id, base .. 'w:' .. other.id
+      end
+      for p = 0, #C - 12, 12 do
+        if C[p + 4] >= 0 then keys[#keys + 1] = base .. 'b:' .. C[p + 1] end
+        C[p + 2], C[p + 3], C[p + 4], C[p + 5], C[p + 6] = 0, 0, -1, 0, 0
+      end
+      for q = 0, #Q - 14, 14 do
+        for _, kind in ipairs({ 't:', 'n:', 'f:', 'i:' }) do
+          if Q[q + 9] > 0 then keys[#keys + 1] = base .. kind .. Q[q + 1] end
+        end
+        for i = 6, 11 do Q[q + i] = 0 end
+        Q[q + 12], Q[q + 13], Q[q + 14] = '', '', 0
+      end
+      for i = 1, #keys, 1000 do call('UNLINK', unpack(keys, i, min(#keys, i + 999))) end
+      learnUntil, started, heard, expected, replayed, learnUsed = now + LEARN_MS, now, 0, names, {}, {}
+      treeSize, virtual, members, memberList, isScanned = 0, 0, {}, {}, false
+      rosterVersion, due, hasOpened = rosterVersion + 1, NEVER, true
+      call('PUBLISH', all, me)
+    end
+  end
+  if hasOpened then
+    epoch, version, safe = x[8], 1, 0
+    base = prefix .. epoch .. ':'
+  end
+end
+
+-- Ends leases that ran out, then what was held or set aside for the dead; takes back mail that was let lie.
+if now >= due then
+  local R = rare()
+  R.scan()
+  due = NEVER
+  for _, m in ipairs(memberList) do
+    if m.dead == 0 and m.expires <= now then
+      R.takeBackMail(m)
+      R.drop(m.id)
+      m.dead, m.isDirty = 1, true
+      if m.isolated > 0 then
+        m.aside = m.expires + m.isolated
+        R.setAside(m.floors, 1)
+      end
+      rosterVersion = rosterVersion + 1
+    end
+    if m.dead == 1 then
+      if m.hold <= now and #m.slots > 0 then R.releaseSlots(m) end
+      if m.aside > 0 and m.aside <= now then R.releaseAside(m) end
+      if #m.slots == 0 and m.aside == 0 and m.ghost <= now then
+        R.remove(m)
+        rosterVersion = rosterVersion + 1
+      end
+    end
+  end
+  for _, m in ipairs(memberList) do
+    if m.mailAt > 0 and now >= m.mailAt + CLAIM_MS and m.id ~= me then
+      R.takeBackMail(m)
+      R.drop(m.id)
+      m.restate, m.isDirty = 1, true
+    end
+    if members[m.id] then
+      if m.dead == 0 then
+        due = min(due, m.expires)
+        if m.mailAt > 0 then due = min(due, m.mailAt + CLAIM_MS) end
+      else
+        if #m.slots > 0 then due = min(due, m.hold) end
+        if m.aside > 0 then due = min(due, m.aside) end
+        if #m.slots == 0 and m.aside == 0 then due = min(due, m.ghost) end
+      end
+    end
+  end
+end
+
+local mine = memberOf(me)
+-- A repeated batch is answered from memory; one of a process that is not known, or dead, not at all.
+local isRepeated = mine and mine.dead == 0 and seq <= mine.seq
+local isFenced = not isRepeated and seq ~= 1 and (not mine or mine.dead == 1)
+local isLive = not isRepeated and not isFenced
+
+-- A process comes up: with its config, the place of its former incarnations, and what it remembers.
+if isLive and seq == 1 then
+  local R = rare()
+  for i = 0, #S / 5 - 1 do
+    local p, limit = place(S[i * 5 + 1]), S[i * 5 + 3]
+    if C[p + 7] ~= limit then
+      if C[p + 7] ~= C[p + 8] then isWordy = true end
+      C[p + 7], C[p + 8] = limit, limit
+    end
+  end
+  local journal = x[13]
+  if type(journal) == 'table' and x[6] ~= epoch then
+    isReplayed = true
+    local charges, roster, used, ceilings, coolDowns, paused, over = unpack(journal)
+    for i = 1, #charges, 3 do
+      local l, bucket = limitAt(charges[i]), charges[i + 1]
+      if l.window > 0 and (bucket + 1) * l.width + l.window + l.hold > now then add(l, bucket, charges[i + 2]) end
+    end
+    for i = 1, #ceilings, 2 do
+      local p, value = limitAt(ceilings[i]).at, ceilings[i + 1]
+      local known = C[p + 12] ~= '' and unpackAll(C[p + 12])
+      if not (known and known <= value) then C[p + 12] = pack(value, value, now, now, PROBE_MS, 0) end
+    end
+    for i = 1, #coolDowns, 2 do
+      local q, untilMs = placePool(poolNames[coolDowns[i] + 1]), coolDowns[i + 1]
+      if Q[q + 4] == 0 or untilMs > Q[q + 3] then Q[q + 3], Q[q + 4], Q[q + 5] = untilMs, Q[q + 4] + 1, 0 end
+      keep = max(keep, untilMs)
+    end
+    for i = 1, #paused do Q[placePool(poolNames[paused[i] + 1]) + 2] = 1 end
+    for i = 1, #over, 2 do
+      local l = limitAt(over[i])
+      C[l.at + 7], C[l.at + 8] = l.limit, over[i + 1]
+    end
+    isWordy = isWordy or #paused + #over > 0
+    if learnUntil > 0 then
+      heard, learnUntil = 1, started + LEARN_MS
+      replayed[R.nameOf(me)] = 1
+      for i = 1, #roster do expected[roster[i]] = 1 end
+      for i = 1, #used, 2 do
+        local id = S[used[i] * 5 + 1]
+        learnUsed[id] = max(learnUsed[id] or 0, used[i + 1])
+      end
+    end
+  end
+  R.scan()
+  for _, m in ipairs(memberList) do
+    if members[m.id] == m and R.nameOf(m.id) == R.nameOf(me) then
+      R.takeBackMail(m)
+      R.drop(m.id)
+      R.releaseSlots(m)
+      if m.dead == 1 then R.releaseAside(m) end
+      R.remove(m)
+    end
+  end
+  mine = { id = me, expires = 0, hold = 0, isolated = 0, seq = 0, dead = 0, aside = 0, ghost = 0, restate = 0, share = 0,
+    mailAt = 0, slots = {}, floors = '', isDirty = true }
+  members[me] = mine
+  memberList[#memberList + 1] = mine
+  rosterVersion = rosterVersion + 1
+  local held = x[12]
+  for i = 1, #held, 2 do moveSlots(mine, S[held[i] * 5 + 1], held[i + 1]) end
+  created[1], created[2] = base .. 'procs', base .. 'last'
+end
+if isLive then
+  mine.expires, mine.hold, mine.isolated, mine.seq, mine.isDirty = now + x[3], x[4], x[5], seq, true
+  mine.ghost = mine.expires + spec[4]
+  due = min(due, mine.expires)
+  keep = max(keep, mine.ghost, mine.hold, mine.expires + mine.isolated)
+end

@@ -1,0 +1,183 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { createHeadgate, type GateOptions, type Headgate, type HeadgateError } from '../src/index.js'
+
+const HOUR_MS = 3_600_000
+type Pool = Partial<GateOptions['pools'][string]>
+
+let gate: Headgate
+afterEach(() => gate.close())
+
+function open(pool: Pool, more: Partial<GateOptions> = {}): Headgate {
+  gate = createHeadgate({ pools: { p: { provider: 'glm', apiKey: 'secret', ...pool } }, ...more })
+  return gate
+}
+const ONCE_AN_HOUR: Pool = { limits: { requests: { limit: 1, per: '1h' } } }
+
+/** The limit is spent, and one waits for it already. */
+async function openSpent(more: Partial<GateOptions> = {}): Promise<void> {
+  open(ONCE_AN_HOUR, more)
+  await gate.run({ pool: 'p' }, async () => {})
+  gate.run({ pool: 'p' }, async () => {}).catch(() => {})
+  await vi.waitFor(() => expect(gate.estimateWait('p')).toBeGreaterThan(HOUR_MS / 2))
+}
+
+/** What a promise was rejected with. */
+const failureOf = (promise: Promise<unknown>): Promise<HeadgateError> =>
+  promise.then(
+    () => {
+      throw new Error('expected a rejection')
+    },
+    (error: HeadgateError) => error,
+  )
+
+const refused = (code: string) =>
+  Object.assign(new Error('refused'), { status: 429, error: { code, message: 'refused' }, headers: new Headers() })
+
+describe('a deadline that can’t be made', () => {
+  test('is refused at admission, with an honest hint; the request is never accepted', async () => {
+    await openSpent()
+    const transitions = vi.fn()
+    gate.on('transition', transitions)
+    const never = vi.fn()
+    const hasty = gate.run({ pool: 'p', deadline: '10s' }, never)
+    const error = await failureOf(hasty)
+    expect(error).toMatchObject({
+      name: 'HeadgateError',
+      code: 'DEADLINE_EXCEEDED',
+      retryable: true,
+      message: expect.stringMatching(/^pool p: the wait would be about \d+ ms, the deadline is in 10000 ms$/),
+    })
+    // Who comes back then with the same deadline may make it.
+    expect(error.retryAfterMs).toBeGreaterThan(HOUR_MS - 60_000)
+    expect(error.retryAfterMs).toBeLessThan(HOUR_MS + 60_000)
+    expect(never).not.toHaveBeenCalled()
+    expect(transitions).not.toHaveBeenCalled()
+    expect(gate.stats().pools.p).toMatchObject({ outcomes: { expired: 0 }, states: { 'waiting-for-token': 1 } })
+  })
+
+  test('is thrown by trySpawn and spawn alike', async () => {
+    await openSpent()
+    const chat = { pool: 'p', messages: [{ role: 'user', content: 'hello' }], deadline: 1_000 }
+    await expect(gate.spawn(chat)).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    expect(() => gate.trySpawn(chat)).toThrow(expect.objectContaining({ code: 'DEADLINE_EXCEEDED' }))
+  })
+
+  test('is not refused when it may be made: another flow may be the next in fair order', async () => {
+    await openSpent()
+    const request = await gate.spawn({
+      pool: 'p',
+      messages: [{ role: 'user', content: 'hello' }],
+      priority: 'high',
+      deadline: 20,
+    })
+    expect(await request.outcome).toMatchObject({ status: 'expired', error: { code: 'DEADLINE_EXCEEDED' } })
+  })
+
+  test('is refused while the pool cools down for longer, and not for one that is far enough off', async () => {
+    open({ limits: { concurrency: 5 }, retry: { maxAttempts: 1 } })
+    const failing = gate.run({ pool: 'p' }, async () => {
+      throw Object.assign(refused('1303'), { headers: new Headers({ 'retry-after': '60' }) })
+    })
+    await expect(failing).rejects.toMatchObject({ code: 'RATE_LIMITED' })
+    await vi.waitFor(() => expect(gate.stats().pools.p!.coolDownMs).toBeGreaterThan(50_000))
+    expect(gate.stats().pools.p!.coolDownMs).toBeLessThanOrEqual(60_001)
+    const hasty = gate.run({ pool: 'p', deadline: '5s' }, async () => {})
+    const error = await failureOf(hasty)
+    expect(error).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    expect(error.retryAfterMs).toBeGreaterThan(45_000)
+    expect(error.retryAfterMs).toBeLessThanOrEqual(55_001)
+    const patient = gate.run({ pool: 'p', deadline: '5m' }, async () => 'done')
+    await gate.resume('p')
+    expect(await patient).toBe('done')
+  })
+
+  test('a pause may end at any time: until its deadline the request waits', async () => {
+    open({})
+    await gate.ready()
+    await gate.pause('p')
+    await vi.waitFor(() => expect(gate.stats().pools.p!.coolDownMs).toBe(Number.POSITIVE_INFINITY))
+    expect(gate.estimateWait('p')).toBe(Number.POSITIVE_INFINITY)
+    const expiring = gate.run({ pool: 'p', deadline: 20 }, async () => {})
+    await expect(expiring).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED', message: 'pool p: the deadline passed' })
+    const waiting = gate.run({ pool: 'p', deadline: '1m' }, async () => 'done')
+    await gate.resume('p')
+    expect(await waiting).toBe('done')
+  })
+
+  test('a gate that has just been opened knows nothing yet and refuses nobody', async () => {
+    open({})
+    expect(await gate.run({ pool: 'p', deadline: '10s' }, async () => 'done')).toBe('done')
+  })
+})
+
+describe('estimateWait', () => {
+  test('is nothing where nobody waits, and grows with those that do', async () => {
+    await openSpent()
+    const one = gate.estimateWait('p')
+    gate.run({ pool: 'p' }, async () => {}).catch(() => {})
+    await vi.waitFor(() => expect(gate.estimateWait('p') - one).toBeGreaterThan(HOUR_MS / 2))
+  })
+
+  test.each([
+    [['nope'], 'pool: expected one of p, got "nope"'],
+    [['p', { tokens: -1 }], 'estimatedTokens: expected a whole number ≥ 0, got -1'],
+    [['p', { priority: 'urgent' }], `priority: expected 'high', 'normal' or 'low', got "urgent"`],
+  ])('%j is BAD_REQUEST', (args, message) => {
+    open({})
+    const ask = () => gate.estimateWait(...(args as Parameters<Headgate['estimateWait']>))
+    expect(ask).toThrow(expect.objectContaining({ code: 'BAD_REQUEST', message }))
+  })
+})
+
+describe('stats', () => {
+  test('name the ceilings that the provider taught, by limit, and no cool-down for it', async () => {
+    open({ limits: { concurrency: 8 }, retry: { maxAttempts: 1 } })
+    expect(gate.stats().pools.p).toMatchObject({ ceilings: {}, coolDownMs: 0 })
+    const held = Array.from({ length: 5 }, () => {
+      let release = () => {}
+      const started = new Promise<void>((begun) => {
+        void gate.run({ pool: 'p' }, () => {
+          begun()
+          return new Promise<void>((resolve) => {
+            release = resolve
+          })
+        })
+      })
+      return { started, release: () => release() }
+    })
+    for (const { started } of held) await started
+    const failing = gate.run({ pool: 'p' }, async () => {
+      throw refused('1302')
+    })
+    await expect(failing).rejects.toMatchObject({ code: 'RATE_LIMITED' })
+    await vi.waitFor(() => expect(gate.stats().pools.p!.ceilings).toEqual({ 'pool:p:concurrency': 3 }))
+    expect(gate.stats().pools.p!.coolDownMs).toBe(0)
+    for (const { release } of held) release()
+  })
+
+  test('count exchanges and grants', async () => {
+    open({})
+    for (let i = 0; i < 3; i++) await gate.run({ pool: 'p' }, async () => {})
+    const { roundTrips, granted } = gate.stats()
+    expect(granted).toBeGreaterThanOrEqual(3)
+    expect(roundTrips).toBeGreaterThanOrEqual(1)
+  })
+})
+
+describe('shadow mode of the gate', () => {
+  test('delays nothing, refuses no deadline, and counts what would have waited', async () => {
+    open(ONCE_AN_HOUR, { shadow: true })
+    const values = await Promise.all(
+      [0, 1, 2, 3, 4].map((i) => gate.run({ pool: 'p', deadline: '10s' }, async () => i)),
+    )
+    expect(values).toEqual([0, 1, 2, 3, 4])
+    const { shadow, outcomes } = gate.stats().pools.p!
+    expect(shadow).toMatchObject({ requests: 5 })
+    expect(outcomes.completed).toBe(5)
+  })
+
+  test('without it stats say nothing of it', () => {
+    open({})
+    expect(gate.stats().pools.p).not.toHaveProperty('shadow')
+  })
+})

@@ -1,0 +1,174 @@
+import { expect, test } from 'vitest'
+import type { GroupSpec } from '../../src/limits/store.js'
+import { groupOf, rate, slots } from './driver.js'
+import { contract, countsOf, journalOf, Process } from './process.js'
+
+const MINUTE_MS = 60_000
+const DAY_MS = 86_400_000
+const LEARN_MS = 10_000
+const HEARSAY_MS = 1_000
+
+contract('learning', (world) => {
+  const requests = (limit: number) => groupOf(rate('r', limit, MINUTE_MS))
+  const open = (spec: GroupSpec, name = 'a') => Process.open(world(), spec, name)
+  const advance = (ms: number) => {
+    world().instant.nowMs += ms
+  }
+  const bucket = () => Math.floor(world().instant.nowMs / 100)
+
+  /** A fleet that knows an epoch and spent two requests each. */
+  const fleet = async (spec: GroupSpec, ...names: string[]) => {
+    const processes: Process[] = []
+    for (const name of names) processes.push(await open(spec, name))
+    for (const process of processes) await process.ask([{ count: 2 }])
+    return processes
+  }
+  const journal = (roster: readonly string[], ...charges: [number, number, number][]) => ({
+    journal: journalOf({ roster, charges }),
+  })
+
+  test('a first start on an empty store grants at once', async () => {
+    const a = await open(requests(5))
+    const reply = await a.ask([{}])
+    expect(reply).toMatchObject({ fenced: false, epoch: a.epoch, version: 1, learnUntilMs: 0, retryAtMs: 0 })
+    expect(countsOf(reply)).toEqual({ f: 1 })
+  })
+
+  test('whoever comes first to a store that lost its state waits a moment for those who knew it', async () => {
+    const [a] = (await fleet(requests(5), 'a')) as [Process]
+    await world().lose()
+    const b = await open(requests(5), 'b')
+    const startMs = b.nowMs
+    const reply = await b.ask([{}])
+    expect(reply).toMatchObject({ grants: [], learnUntilMs: startMs + HEARSAY_MS, retryAtMs: startMs + HEARSAY_MS })
+    // All who listen are woken to tell what they know.
+    await expect.poll(() => a.wakes).toBeGreaterThan(0)
+    advance(HEARSAY_MS)
+    expect(await b.ask([{}])).toMatchObject({ learnUntilMs: 0, grants: [['f', b.nowMs, 0]] })
+  })
+
+  test('a survivor that closed is waited for no more', async () => {
+    const [a] = (await fleet(requests(5), 'a')) as [Process]
+    await a.store.close()
+    await world().lose()
+    const b = await open(requests(5), 'b')
+    expect(await b.ask([{}])).toMatchObject({ learnUntilMs: 0, grants: [['f', b.nowMs, 0]] })
+  })
+
+  test('it opens a moment after all of the last known roster have replayed, and counts what they spent', async () => {
+    const spec = requests(5)
+    const [a, b] = (await fleet(spec, 'a', 'b')) as [Process, Process]
+    const spentAt = bucket()
+    await world().lose()
+    advance(100)
+    const reply = await a.rejoin([{ count: 5 }], journal(['a', 'b'], [0, spentAt, 2]))
+    expect(reply).toMatchObject({ grants: [], learnUntilMs: a.nowMs + LEARN_MS })
+    expect(countsOf(await b.rejoin([{ count: 5 }], journal(['a', 'b'], [0, spentAt, 2])))).toEqual({})
+    // Those that nobody knew of have a moment to come, too.
+    world().instant.nowMs += HEARSAY_MS - 101
+    expect(await a.ask()).toMatchObject({ learnUntilMs: a.nowMs + LEARN_MS - HEARSAY_MS + 1, retryAtMs: a.nowMs + 1 })
+    const before = b.wakes
+    advance(1)
+    expect((await a.ask()).learnUntilMs).toBe(0)
+    await expect.poll(() => b.wakes).toBe(before + 1)
+    expect(await a.used()).toEqual([5])
+  })
+
+  test('what one that never comes may have spent counts as spent until its window ends', async () => {
+    const spec = requests(5)
+    const [a] = (await fleet(spec, 'a', 'b')) as [Process]
+    const spentAt = bucket()
+    await world().lose()
+    const startMs = a.nowMs
+    await a.rejoin([{ count: 5 }], journal(['a', 'b'], [0, spentAt, 2]))
+    advance(LEARN_MS)
+    expect(await a.ask()).toMatchObject({ grants: [], learnUntilMs: 0 })
+    expect(await a.used()).toEqual([5])
+    // Its last grant may have been dated a horizon ahead.
+    world().instant.nowMs = startMs + 1_000 + MINUTE_MS + 100 + 200
+    expect(countsOf(await a.ask())).toEqual({ f: 5 })
+  })
+
+  test('a late survivor is still counted', async () => {
+    const spec = requests(9)
+    const [a, b] = (await fleet(spec, 'a', 'b')) as [Process, Process]
+    const spentAt = bucket()
+    await world().lose()
+    await a.rejoin([], journal(['a'], [0, spentAt, 2]))
+    expect(await a.used()).toEqual([2])
+    await b.rejoin([], journal(['a', 'b'], [0, spentAt, 2]))
+    expect(await a.used()).toEqual([4])
+  })
+
+  test('a long window is restored from a copy of its sum, and given up no further than a short one allows', async () => {
+    const spec = groupOf(
+      rate('pool:p:tokens:60000', 50, MINUTE_MS, 'tokens'),
+      rate('pool:p:tokens:86400000', 1_000, DAY_MS, 'tokens'),
+    )
+    const a = await open(spec)
+    await a.ask([{ costs: [40] }])
+    expect((await a.ask()).used).toEqual([[1, 40]])
+    await world().lose()
+    const used = { used: [[1, 300] as const], roster: ['a', 'gone'] }
+    await a.rejoin([], { journal: journalOf({ ...used, charges: [[1, Math.floor(a.nowMs / 144_000), 40]] }) })
+    advance(LEARN_MS)
+    await a.ask()
+    expect(await a.used()).toEqual([50, 300 + 2 * 50])
+  })
+
+  test('what operators and providers said comes back with the survivors', async () => {
+    const spec = groupOf(rate('r', 9, MINUTE_MS), slots('c', 8))
+    const a = await open(spec)
+    await a.ask()
+    await world().lose()
+    const untilMs = a.nowMs + 30_000
+    const said = {
+      paused: [1],
+      coolDowns: [[0, untilMs] as const],
+      overrides: [[0, 7] as const],
+      ceilings: [[1, 3] as const],
+    }
+    const reply = await a.rejoin([], { journal: journalOf({ roster: ['a'], ...said }) })
+    expect(reply).toMatchObject({ paused: [1], coolDowns: [[0, untilMs, 1]], overrides: [[0, 7]], ceilings: [[1, 3]] })
+  })
+
+  test.each([
+    ['a version it never gave', { knownVersion: 99 }, 0],
+    ['a batch that it has not seen', {}, 1],
+    ['a clock that cannot be trusted', { distrust: true }, 0],
+  ])('%s shows that the state was lost: a new epoch, and all must replay', async (_, more, skip) => {
+    const spec = requests(9)
+    const [a, b] = (await fleet(spec, 'a', 'b')) as [Process, Process]
+    const former = a.epoch
+    const before = b.wakes
+    a.seq += skip
+    const reply = await a.ask([{}], more)
+    expect(reply).toMatchObject({ fenced: true, version: 1, learnUntilMs: a.nowMs + LEARN_MS })
+    expect(reply.epoch).not.toBe(former)
+    await expect.poll(() => b.wakes).toBe(before + 1)
+    expect((await b.ask()).fenced).toBe(true)
+    const spentAt = bucket()
+    await a.rejoin([], journal(['a', 'b'], [0, spentAt, 2]))
+    await b.rejoin([], journal(['a', 'b'], [0, spentAt, 2]))
+    advance(HEARSAY_MS)
+    expect((await b.ask()).learnUntilMs).toBe(0)
+    expect(await a.used()).toEqual([4])
+  })
+
+  test('a member that spent and is not remembered shows it too', async () => {
+    const [a] = (await fleet(requests(9), 'a')) as [Process]
+    const b = await open(requests(9), 'b')
+    b.epoch = a.epoch
+    const reply = await b.rejoin([], journal(['a', 'b'], [0, bucket(), 2]))
+    expect(reply).toMatchObject({ version: 1, learnUntilMs: a.nowMs + LEARN_MS })
+  })
+
+  test('an epoch opened after the one that is there shows an older copy, an earlier one does not', async () => {
+    const [a] = (await fleet(requests(9), 'a')) as [Process]
+    const b = await open(requests(9), 'b')
+    b.epoch = '0-former'
+    expect(await b.rejoin()).toMatchObject({ epoch: a.epoch, learnUntilMs: 0 })
+    b.epoch = '7-later'
+    expect((await b.rejoin()).epoch).toMatch(/^8-/)
+  })
+})

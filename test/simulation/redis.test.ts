@@ -1,0 +1,22 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type RedisServer, startRedisServer } from '../../src/testing/redis-server.js'
+import { runOnRedis } from './redis-run.js'
+import { planOf } from './run.js'
+
+/** More with `HEADGATE_REDIS_SEEDS`; `scripts/simulate.mjs --redis` runs any number. */
+const SEEDS = Number(process.env.HEADGATE_REDIS_SEEDS ?? 12)
+
+describe('the simulation on the Lua, in a real Redis on virtual time', () => {
+  let server: RedisServer
+  beforeAll(async () => {
+    server = await startRedisServer()
+  })
+  afterAll(() => server.stop())
+
+  it('finds no violation', async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { violations } = await runOnRedis(planOf(seed), server.url)
+      expect(violations.slice(0, 3), `node scripts/simulate.mjs --redis --seed ${seed}`).toEqual([])
+    }
+  }, 600_000)
+})

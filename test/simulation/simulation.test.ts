@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest'
+import { MUTATIONS } from './mutations.js'
+import { planOf, runPlan } from './run.js'
+import { shrink } from './shrink.js'
+import { timeline } from './timeline.js'
+
+/** As many of these as fit into the time: a slow machine must not fail for being slow. */
+const SEEDS = 300
+const AT_LEAST = 40
+const TIME_MS = 25_000
+
+describe('the simulation', () => {
+  it('finds no violation in a fixed range of seeds, all faults on', async () => {
+    const endMs = performance.now() + TIME_MS
+    for (let seed = 1; seed <= SEEDS && (seed <= AT_LEAST || performance.now() < endMs); seed++) {
+      const { violations } = await runPlan(planOf(seed))
+      expect(violations.slice(0, 3), `node scripts/simulate.mjs --seed ${seed}`).toEqual([])
+    }
+  }, 240_000)
+
+  it('is as large as it should be: 60 virtual seconds, 3 processes, 300 requests, 5 faults', async () => {
+    for (let seed = 1; seed <= 200; seed++) {
+      const plan = planOf(seed)
+      expect(plan.processes).toBeGreaterThanOrEqual(3)
+      expect(plan.requests.length).toBeGreaterThanOrEqual(300)
+      expect(plan.faults.length).toBeGreaterThanOrEqual(5)
+      expect(plan.healMs).toBeGreaterThanOrEqual(60_000)
+    }
+  })
+
+  it('replays a seed exactly', async () => {
+    for (const seed of [3, 11, 19]) {
+      const first = await runPlan(planOf(seed), { keepTrace: true })
+      const second = await runPlan(planOf(seed), { keepTrace: true })
+      expect(second.lines).toEqual(first.lines)
+      expect(second.digest).toBe(first.digest)
+    }
+  })
+
+  it('shrinks a failing schedule and tells its story', async () => {
+    const { options } = MUTATIONS.find(({ name }) => name === 'slots that are freed twice')!
+    const plan = planOf(6)
+    const { plan: small, result } = await shrink(plan, options(), 60)
+    expect(result.violations[0]?.invariant).toBe(3)
+    expect(small.requests.length).toBeLessThan(plan.requests.length / 4)
+    expect(small.faults).toEqual([])
+    const story = timeline(small, result)
+    expect(story).toContain('violates invariant 3')
+    expect(story.split('\n').length).toBeLessThan(450)
+  })
+})
