@@ -2,45 +2,59 @@
 // Runs the deterministic simulation of test/simulation. A seed that violates an invariant is named, with the first of what
 // went wrong; `--seed N` replays one, shrunk to a short schedule, as a timeline. Exits 1 if any failed.
 //
-//   node scripts/simulate.mjs --seeds 10000 [--from 1] [--workers 2] [--faults crash,flush] [--json]
-//   node scripts/simulate.mjs --seed 42 [--faults …] [--whole]
-import { mkdir, rm } from 'node:fs/promises'
+//   node scripts/simulate.mjs --seeds 10000 [--from 1] [--workers 2] [--faults crash,flush] [--redis] [--json]
+//   node scripts/simulate.mjs --seed 42 [--faults …] [--redis] [--whole]
+//
+// With --redis the store is the Lua in a real redis-server of its own, on virtual time.
+import { rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { build } from 'tsdown'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const PROGRESS_MS = 1_000
 
-/** The simulation as one file that Node runs; packages stay where they are. */
+/** The simulation as a bundle that Node runs; packages stay where they are. */
 async function bundle() {
-  const { rolldown } = await import('rolldown')
-  const file = join(root, 'node_modules', '.cache', 'headgate-simulation', `main-${process.pid}.mjs`)
-  await mkdir(dirname(file), { recursive: true })
-  const build = await rolldown({
-    input: join(root, 'test/simulation/main.ts'),
+  const outDir = join(root, 'node_modules', `.headgate-simulation-${process.pid}`)
+  process.once('exit', () => rmSync(outDir, { recursive: true, force: true }))
+  await build({
+    config: false,
+    cwd: root,
+    entry: { main: join(root, 'test/simulation/main.ts') },
+    outDir,
+    format: 'esm',
     platform: 'node',
-    external: (id) => !id.startsWith('.') && !id.startsWith('/'),
-    plugins: [
-      {
-        name: 'lua-as-text',
-        transform: (code, id) => (id.endsWith('.lua') ? { code: `export default ${JSON.stringify(code)}` } : undefined),
-      },
-    ],
-    logLevel: 'silent',
+    target: 'node20',
+    fixedExtension: false,
+    dts: false,
+    clean: false,
+    logLevel: 'error',
+    loader: { '.lua': 'text' },
   })
-  await build.write({ file, format: 'esm', codeSplitting: false })
-  await build.close()
-  return file
+  return join(outDir, 'main.js')
 }
 
-async function work({ file, kinds }) {
-  const { planOf, runPlan } = await import(pathToFileURL(file).href)
+async function work({ file, kinds, redis }) {
+  const { planOf, run, startRedisServer } = await import(pathToFileURL(file).href)
+  const server = redis ? await startRedisServer() : undefined
   parentPort.on('message', async (seed) => {
-    const { violations, virtualMs, requests, faults } = await runPlan(planOf(seed, kinds))
-    parentPort.postMessage({ seed, violations: violations.slice(0, 5), count: violations.length, virtualMs, requests, faults })
+    if (seed === undefined) {
+      await server?.stop()
+      process.exit()
+    }
+    const { violations, virtualMs, requests, faults } = await run(planOf(seed, kinds), server?.url)
+    parentPort.postMessage({
+      seed,
+      violations: violations.slice(0, 5),
+      count: violations.length,
+      virtualMs,
+      requests,
+      faults,
+    })
   })
 }
 
@@ -60,18 +74,22 @@ function progress(done, seeds, failed, startedMs) {
 }
 
 /** Runs all seeds, a few ahead for each worker. */
-function runAll(file, { seeds, from, workers, kinds }) {
+function runAll(file, { seeds, from, workers, kinds, redis }) {
   return new Promise((resolve, reject) => {
     const failures = []
     const totals = { virtualMs: 0, requests: 0, faults: 0 }
     const startedMs = Date.now()
     let next = from
     let done = 0
-    const crew = Array.from({ length: workers }, () => new Worker(fileURLToPath(import.meta.url), {
-      workerData: { file, kinds },
-      // Most of what a run allocates dies with the run: a large nursery halves its time.
-      resourceLimits: { maxYoungGenerationSizeMb: 128 },
-    }))
+    const crew = Array.from(
+      { length: workers },
+      () =>
+        new Worker(fileURLToPath(import.meta.url), {
+          workerData: { file, kinds, redis },
+          // Most of what a run allocates dies with the run: a large nursery halves its time.
+          resourceLimits: { maxYoungGenerationSizeMb: 128 },
+        }),
+    )
     const timer = setInterval(() => progress(done, seeds, failures.length, startedMs), PROGRESS_MS)
     const feed = (worker) => {
       if (next < from + seeds) worker.postMessage(next++)
@@ -86,7 +104,7 @@ function runAll(file, { seeds, from, workers, kinds }) {
         clearInterval(timer)
         progress(done, seeds, failures.length, startedMs)
         process.stderr.write('\n')
-        for (const each of crew) void each.terminate()
+        for (const each of crew) each.postMessage(undefined)
         resolve({ failures, totals, seconds: (Date.now() - startedMs) / 1000 })
       })
       feed(worker)
@@ -102,36 +120,55 @@ async function main() {
       workers: { type: 'string', default: String(Math.min(2, availableParallelism())) },
       seed: { type: 'string' },
       faults: { type: 'string' },
+      redis: { type: 'boolean', default: false },
       whole: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   })
   const kinds = values.faults?.split(',').filter(Boolean)
   const file = await bundle()
-  try {
-    if (values.seed !== undefined) {
-      const { explain, planOf, runPlan } = await import(pathToFileURL(file).href)
-      const seed = numberOf(values.seed, 'seed')
-      if (values.whole) console.log((await runPlan(planOf(seed, kinds), { keepTrace: true })).lines.join('\n'))
-      else console.log(await explain(seed, kinds))
-      return
-    }
-    const seeds = numberOf(values.seeds, 'seeds', 1)
-    const workers = Math.min(seeds, numberOf(values.workers, 'workers', 1))
-    const { failures, totals, seconds } = await runAll(file, { seeds, from: numberOf(values.from, 'from'), workers, kinds })
-    failures.sort((a, b) => a.seed - b.seed)
-    if (values.json) console.log(JSON.stringify({ seeds, failed: failures.length, seconds, seedsPerSecond: seeds / seconds, ...totals, failures }))
-    else {
-      for (const { seed, violations, count } of failures) {
-        const [{ invariant, name, atMs, message }] = violations
-        console.log(`seed ${seed}: invariant ${invariant} (${name}) at ${Math.round(atMs)} ms: ${message} (${count} in all)`)
-      }
-      console.log(`${seeds} seeds, ${failures.length} failed, ${(seeds / seconds).toFixed(1)} seeds/s, ${Math.round(totals.virtualMs / 1000)} virtual s`)
-    }
-    if (failures.length > 0) process.exitCode = 1
-  } finally {
-    await rm(file, { force: true })
+  if (values.seed !== undefined) {
+    const { explain, planOf, run, startRedisServer } = await import(pathToFileURL(file).href)
+    const seed = numberOf(values.seed, 'seed')
+    const server = values.redis ? await startRedisServer() : undefined
+    if (values.whole) console.log((await run(planOf(seed, kinds), server?.url, true)).lines.join('\n'))
+    else console.log(await explain(seed, kinds, server?.url))
+    await server?.stop()
+    return
   }
+  const seeds = numberOf(values.seeds, 'seeds', 1)
+  const workers = Math.min(seeds, numberOf(values.workers, 'workers', 1))
+  const { failures, totals, seconds } = await runAll(file, {
+    seeds,
+    from: numberOf(values.from, 'from'),
+    workers,
+    kinds,
+    redis: values.redis,
+  })
+  failures.sort((a, b) => a.seed - b.seed)
+  if (values.json)
+    console.log(
+      JSON.stringify({
+        seeds,
+        failed: failures.length,
+        seconds,
+        seedsPerSecond: seeds / seconds,
+        ...totals,
+        failures,
+      }),
+    )
+  else {
+    for (const { seed, violations, count } of failures) {
+      const [{ invariant, name, atMs, message }] = violations
+      console.log(
+        `seed ${seed}: invariant ${invariant} (${name}) at ${Math.round(atMs)} ms: ${message} (${count} in all)`,
+      )
+    }
+    console.log(
+      `${seeds} seeds, ${failures.length} failed, ${(seeds / seconds).toFixed(1)} seeds/s, ${Math.round(totals.virtualMs / 1000)} virtual s`,
+    )
+  }
+  if (failures.length > 0) process.exitCode = 1
 }
 
 if (isMainThread) await main()

@@ -282,7 +282,8 @@ export class Dispatcher {
     // Before anything else: by this clock the journal would be out of date, and a jump over the lease's end fences too.
     if (aheadMs > 0) {
       this.#distrust = true
-      this.#session.journal.shift(aheadMs)
+      // By a round trip more at most; too late is safe, too early is not.
+      this.#session.journal.shift(aheadMs + receivedMs - batch.firstSentMs + 1)
       onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
     }
     const { joined } = this.#session

@@ -17,7 +17,7 @@ const TOP_UP = MAX_COSTS / 2
 export class Grants {
   readonly #calendar: Calendar
   readonly #limits: DispatcherOptions['spec']['limits']
-  readonly #generations = new Map<number, number>()
+  readonly #followed = new Map<number, number>()
   #order = 0
 
   constructor(
@@ -111,9 +111,10 @@ export class Grants {
 
   /** A cool-down of a generation not known before takes back what was granted for a date before its end. */
   #recallOlder({ coolDowns }: ExchangeReply): void {
-    for (const [pool, untilMs, generation] of coolDowns) {
-      if (generation === this.#generations.get(pool)) continue
-      this.#generations.set(pool, generation)
+    for (const [pool, untilMs] of coolDowns) {
+      // By its end: generations are counted anew once a cool-down was over for a while.
+      if (untilMs === this.#followed.get(pool)) continue
+      this.#followed.set(pool, untilMs)
       this.#recall(pool, untilMs)
     }
   }

@@ -14,7 +14,7 @@ interface Ceiling {
 }
 
 /** A probe adds one slot, or a twentieth of a rate. */
-export function stepOf({ windowMs, limit }: LimitSpec): number {
+function stepOf({ windowMs, limit }: LimitSpec): number {
   return windowMs === 0 ? 1 : Math.max(1, Math.ceil(limit / 20))
 }
 

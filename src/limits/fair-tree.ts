@@ -50,7 +50,7 @@ export function serviceOf(flow: Pick<FlowNode, 'base' | 'perToken'>, tokens: num
 }
 
 /** A class weighs twice as much after each `AGEING_MS` that its first request waited, up to the highest class. */
-export function agedWeight(classWeight: number, waitedMs: number): number {
+function agedWeight(classWeight: number, waitedMs: number): number {
   const doublings = Math.min(4, Math.max(0, Math.floor(waitedMs / AGEING_MS)))
   return Math.min(MAX_CLASS_WEIGHT, classWeight * 2 ** doublings)
 }

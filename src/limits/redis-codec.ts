@@ -3,7 +3,7 @@ import type { ControlChange, Exchange, ExchangeReply, GroupSpec, GroupUsage } fr
 
 /**
  * How an exchange travels to the script and back: JSON by place, pairs and triples flat, because Redis reads it for every
- * batch. `lua/exchange.lua` names the places of a request, `lua/reply.lua` those of a reply.
+ * batch. `lua/settle.lua` names the places of a request, `lua/reply.lua` those of a reply.
  */
 
 const KINDS = { requests: 1, tokens: 2, concurrency: 3 } as const

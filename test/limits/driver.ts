@@ -39,7 +39,7 @@ export interface StoreKind {
   fresh(): Promise<StoreWorld>
 }
 
-export const START_MS = 1_700_000_000_000
+const START_MS = 1_700_000_000_000
 export const HOLD_MS = 200
 const PREFIX = '{test:g}:'
 

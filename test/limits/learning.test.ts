@@ -65,7 +65,7 @@ contract('learning', (world) => {
     expect(reply).toMatchObject({ grants: [], learnUntilMs: a.nowMs + LEARN_MS })
     expect(countsOf(await b.rejoin([{ count: 5 }], journal(['a', 'b'], [0, spentAt, 2])))).toEqual({})
     // Those that nobody knew of have a moment to come, too.
-    world().instant.nowMs += HEARSAY_MS - 101
+    world().instant.nowMs += HEARSAY_MS - 1
     expect(await a.ask()).toMatchObject({ learnUntilMs: a.nowMs + LEARN_MS - HEARSAY_MS + 1, retryAtMs: a.nowMs + 1 })
     const before = b.wakes
     advance(1)

@@ -5,7 +5,7 @@ import type { Exchange, ExchangeReply, FlowStatement, GroupSpec, GroupStore, Jou
 import { memoryKind, redisKind, type StoreWorld } from './driver.js'
 
 /** Leases are the matter of their own tests. */
-export const LONG_LEASE_MS = 100_000_000
+const LONG_LEASE_MS = 100_000_000
 /** What a slot is charged for at first. */
 const SLOT_MS = 1_000
 

@@ -8,11 +8,12 @@ import type {
   GroupUsage,
 } from '../../src/limits/store.js'
 import { ageOf } from '../../src/limits/learning.js'
+import { memoryMs } from '../../src/limits/members.js'
 import { bucketOf, bucketWidthMs } from '../../src/limits/window.js'
 import { type Audit, rate, type StoreWorld, slots } from './driver.js'
 import { FLOWS, type Op } from './random-story.js'
 
-export const LEASE_MS = 4_000
+const LEASE_MS = 4_000
 const ISOLATED_MS = 3_000
 
 const R = rate('r', 8, 2_000)
@@ -30,7 +31,7 @@ export const WIDE: GroupSpec = {
   limits: [R, T, D, C, S, X],
   draws: [[0, 1, 2, 3], [0, 3], [4]],
 }
-export const NARROW: GroupSpec = {
+const NARROW: GroupSpec = {
   namespace: 'test',
   group: 'g',
   pools: ['p2', 'p0'],
@@ -163,6 +164,8 @@ export async function play(
 
   const send = async (process: Process, more: Partial<Exchange>) => {
     if (process.seq === 0) {
+      // Nothing it spent counts any more, and the store may have forgotten it: that is no loss.
+      if (!outlives && instant.nowMs > process.seenMs + memoryMs(process.spec)) process.epoch = ''
       // A process that comes up holds the slots of the calls it still runs.
       const held = new Map<number, number>()
       for (const { flow } of process.held) {

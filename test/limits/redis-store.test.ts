@@ -4,7 +4,7 @@ import { RedisConnection, RedisStore, redisErrorCode } from '../../src/limits/re
 import type { GroupSpec } from '../../src/limits/store.js'
 import { type RedisServer, startRedisServer } from '../../src/testing/redis-server.js'
 import { groupOf, rate, redisKind, slots } from './driver.js'
-import { countsOf, journalOf, Process } from './process.js'
+import { countsOf, datesOf, journalOf, Process } from './process.js'
 
 const SPEC = groupOf(rate('r', 100, 60_000), slots('c', 10))
 const KEEP_MS = 60_000
@@ -65,12 +65,13 @@ describe('the Redis store', () => {
     const spec = groupOf(rate('r', 3, 60_000), slots('c', 10))
     const [a, b] = [await open('a', spec), await open('b', spec)]
     const tenants = (count: number) => ['x', 'y', 'z'].map((tenant) => ({ key: tenant, tenant, count }))
-    await a.ask(tenants(2), { leaseMs: 10_000 })
-    await b.ask(tenants(2), { leaseMs: 10_000 })
-    await a.ask([{ key: 'x', tenant: 'x', count: 0 }], { service: [[0, 'x', 'x', 5_000_000]] })
+    const lease = { leaseMs: 10_000 }
+    await a.ask(tenants(2), lease)
+    await b.ask(tenants(2), lease)
+    await a.ask([{ key: 'x', tenant: 'x', count: 0 }], { ...lease, service: [[0, 'x', 'x', 5_000_000]] })
     // Those two are granted something between them, with nobody there to fetch it.
     await a.store.control({ type: 'limit', id: 'r', base: 3, limit: 8 })
-    await b.ask()
+    await b.ask([], lease)
     const keys = await client.keys('*')
     const kinds = keys.map((key) => key.replace(/^\{test:g\}:(?:[^:]+:)?/, '').replace(/:.*/, '')).sort()
     expect(kinds).toEqual(expect.arrayContaining(['b', 'core', 'ctl', 'f', 'last', 'mail', 'n', 'procs', 't', 'w']))
@@ -102,6 +103,15 @@ describe('the Redis store', () => {
     expect((await (await open('b')).ask([{}])).paused).toEqual([0])
     await a.store.control({ type: 'resume', pool: 'p0' })
     expect(await client.exists('{test:g}:ctl')).toBe(0)
+  })
+
+  test('a learned ceiling is remembered when the fleet is gone', async () => {
+    const spec = groupOf({ ...slots('c', 10), adaptive: true })
+    const a = await open('a', spec)
+    const [grantedAtMs] = datesOf(await a.ask([{ count: 8 }]))
+    await a.ask([], { cuts: [[0, grantedAtMs!]], freed: [[0, 8]] })
+    await client.del('{test:g}:core')
+    expect((await (await open('b', spec)).ask()).ceilings).toEqual([[0, 4]])
   })
 
   test('names and keys may hold any character', async () => {

@@ -71,7 +71,18 @@ export function end(world: World, fault: FaultPlan): void {
 
 type Disturbance = Exclude<
   FaultPlan,
-  { kind: 'crash' | 'pause' | 'flush' | 'failover' | 'clock-step' | 'operator-pause' | 'operator-limit' | 'storm' | 'ceiling' }
+  {
+    kind:
+      | 'crash'
+      | 'pause'
+      | 'flush'
+      | 'failover'
+      | 'clock-step'
+      | 'operator-pause'
+      | 'operator-limit'
+      | 'storm'
+      | 'ceiling'
+  }
 >
 
 function disturb(world: World, fault: Disturbance, on: boolean): void {

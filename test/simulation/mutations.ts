@@ -77,7 +77,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'buckets that expire before their window is over',
     invariant: 1,
     faults: [],
-    options: backend((limit) => (limit.windowMs > 0 ? { ...limit, windowMs: Math.floor(limit.windowMs * 0.8) } : limit)),
+    options: backend((limit) =>
+      limit.windowMs > 0 ? { ...limit, windowMs: Math.floor(limit.windowMs * 0.8) } : limit,
+    ),
   },
   {
     name: 'a journal that is not replayed',

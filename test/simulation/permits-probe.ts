@@ -37,7 +37,7 @@ export class PermitsProbe implements Permits {
   }
 
   maySend(grant: Grant): boolean {
-    const may = this.inner.maySend(grant);
+    const may = this.inner.maySend(grant)
     if (may) this.watchers.tell('mayBeSent', this.process, this.request_, grant)
     return may
   }

@@ -29,13 +29,32 @@ function onPool(random: Random, pools: readonly string[], leastMs: number, mostM
 const MAKERS: Readonly<Record<string, Maker>> = {
   crash: (random, processes) => [{ kind: 'crash', ...onProcess(random, processes, 200, 15_000) }],
   pause: (random, processes) => [
-    { kind: 'pause', ...onProcess(random, processes, ...random.pick<[number, number]>([[20, 400], [400, 5_000], [8_000, 20_000]])) },
+    {
+      kind: 'pause',
+      ...onProcess(
+        random,
+        processes,
+        ...random.pick<[number, number]>([
+          [20, 400],
+          [400, 5_000],
+          [8_000, 20_000],
+        ]),
+      ),
+    },
   ],
   partition: (random, processes) => [
     {
       kind: 'partition',
       mode: random.pick(['vanish', 'reset', 'stall']),
-      ...onProcess(random, processes, ...random.pick<[number, number]>([[100, 2_500], [2_000, 9_000], [9_000, 25_000]])),
+      ...onProcess(
+        random,
+        processes,
+        ...random.pick<[number, number]>([
+          [100, 2_500],
+          [2_000, 9_000],
+          [9_000, 25_000],
+        ]),
+      ),
     },
   ],
   outage: (random, processes) => {
@@ -44,7 +63,9 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     const mode = random.pick(['vanish', 'reset'] as const)
     return Array.from({ length: processes }, (_, process) => ({ kind: 'partition', mode, atMs, durationMs, process }))
   },
-  drop: (random, processes) => [{ kind: 'drop', share: random.between(0.05, 0.5), ...onProcess(random, processes, 500, 10_000) }],
+  drop: (random, processes) => [
+    { kind: 'drop', share: random.between(0.05, 0.5), ...onProcess(random, processes, 500, 10_000) },
+  ],
   duplicate: (random, processes) => [
     { kind: 'duplicate', share: random.between(0.1, 0.6), ...onProcess(random, processes, 1_000, 15_000) },
   ],
@@ -54,7 +75,9 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   'lost-wakes': (random, processes) => [
     { kind: 'lost-wakes', share: random.between(0.3, 1), ...onProcess(random, processes, 1_000, 15_000) },
   ],
-  slow: (random, processes) => [{ kind: 'slow', extraMs: random.between(30, 700), ...onProcess(random, processes, 1_000, 10_000) }],
+  slow: (random, processes) => [
+    { kind: 'slow', extraMs: random.between(30, 700), ...onProcess(random, processes, 1_000, 10_000) },
+  ],
   flush: (random) => [{ kind: 'flush', atMs: at(random) }],
   failover: (random) => [{ kind: 'failover', atMs: at(random), tailMs: random.between(5, 1_500) }],
   'clock-step': (random) => [
@@ -77,7 +100,9 @@ const MAKERS: Readonly<Record<string, Maker>> = {
       { kind: 'ceiling', slots: 1, atMs: atMs + half, durationMs: half, pool },
     ]
   },
-  hang: (random, _, pools) => [{ kind: 'hang', share: random.between(0.05, 0.4), ...onPool(random, pools, 500, 5_000) }],
+  hang: (random, _, pools) => [
+    { kind: 'hang', share: random.between(0.05, 0.4), ...onPool(random, pools, 500, 5_000) },
+  ],
   cut: (random, _, pools) => [{ kind: 'cut', share: random.between(0.1, 0.6), ...onPool(random, pools, 500, 8_000) }],
   'server-error': (random, _, pools) => [
     { kind: 'server-error', share: random.between(0.1, 0.5), ...onPool(random, pools, 500, 6_000) },

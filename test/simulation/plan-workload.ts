@@ -3,7 +3,7 @@ import type { RequestPlan } from './plan.js'
 import type { Random } from './random.js'
 
 /** Requests come in during this long. */
-export const WORK_MS = 58_000
+const WORK_MS = 58_000
 const PRIORITIES = ['high', 'normal', 'normal', 'low'] as const
 
 export interface Workload {
@@ -45,12 +45,21 @@ export function planWorkload(random: Random): Workload {
 function planPool(random: Random, provider: string, poolCount: number, hold: boolean) {
   const windowMs = random.pick([2_000, 5_000, 10_000, 10_000, 20_000])
   const perSecond = random.between(5.5, 8.5) / poolCount
-  const kinds = random.pick([['requests'], ['requests', 'tokens'], ['requests', 'concurrency'], ['all'], ['concurrency'], ['tokens', 'concurrency']])
+  const kinds = random.pick([
+    ['requests'],
+    ['requests', 'tokens'],
+    ['requests', 'concurrency'],
+    ['all'],
+    ['concurrency'],
+    ['tokens', 'concurrency'],
+  ])
   const has = (kind: string) => kinds.includes(kind) || kinds.includes('all')
   const tokensPerSecond = Math.floor(perSecond * 500 * random.between(0.8, 1.5))
   const tokens = Math.floor((tokensPerSecond * windowMs) / 1000)
   const limits = {
-    ...(has('requests') && { requests: [{ limit: Math.max(2, Math.floor((perSecond * windowMs) / 1000)), per: windowMs }] }),
+    ...(has('requests') && {
+      requests: [{ limit: Math.max(2, Math.floor((perSecond * windowMs) / 1000)), per: windowMs }],
+    }),
     ...(has('tokens') && { tokens: [{ limit: tokens, per: windowMs }] }),
     ...(has('concurrency') && { concurrency: random.int(2, 10) }),
     ...(poolCount > 1 && { also: ['account'] }),

@@ -78,12 +78,17 @@ export class ProviderModel {
     this.truth.setTimeout(() => this.#end(call), this.random.between(0, this.guardMs))
   }
 
-  /** The caller died: to the provider its calls are over now. */
-  die(process: string): void {
+  /**
+   * The caller died: to the provider its calls are over `afterMs` from now, at once where it sees connections close, at
+   * their own deadline where it does not.
+   */
+  die(process: string, afterMs: (call: Call) => number): void {
     for (const call of [...this.inFlight]) {
       if (call.process !== process) continue
       call.answer = undefined
-      this.#end(call)
+      const delayMs = afterMs(call)
+      if (delayMs > 0) this.truth.setTimeout(() => this.#end(call), delayMs)
+      else this.#end(call)
     }
   }
 

@@ -1,6 +1,5 @@
 import type { SimPlan } from './plan.js'
-import { type RunResult, runPlan } from './run.js'
-import type { WorldOptions } from './world.js'
+import type { RunResult } from './run.js'
 
 export interface Shrunk {
   readonly plan: SimPlan
@@ -13,16 +12,20 @@ export interface Shrunk {
  * Drops faults and requests as long as the same invariant is violated: what is left is what it takes. Everything else
  * stays as it was, because each draws on a stream of randomness of its own.
  */
-export async function shrink(plan: SimPlan, options: Partial<WorldOptions> = {}, maxRuns = 150): Promise<Shrunk> {
+export async function shrink(
+  plan: SimPlan,
+  run: (plan: SimPlan) => Promise<RunResult>,
+  maxRuns = 150,
+): Promise<Shrunk> {
   let best = plan
   let runs = 1
-  let result = await runPlan(plan, options)
+  let result = await run(plan)
   const invariant = result.violations[0]?.invariant
   if (invariant === undefined) return { plan, result, runs }
   const fails = async (candidate: SimPlan): Promise<boolean> => {
     if (runs >= maxRuns) return false
     runs++
-    const tried = await runPlan(candidate, options)
+    const tried = await run(candidate)
     if (!tried.violations.some((violation) => violation.invariant === invariant)) return false
     best = candidate
     result = tried
@@ -31,7 +34,7 @@ export async function shrink(plan: SimPlan, options: Partial<WorldOptions> = {},
   await dropFrom('faults', fails, () => best)
   await dropFrom('requests', fails, () => best)
   await dropFrom('faults', fails, () => best)
-  return { plan: best, result: await runPlan(best, { ...options, keepTrace: true }), runs: runs + 1 }
+  return { plan: best, result, runs }
 }
 
 /** Delta debugging: tries without each half, then each quarter, down to single items. */

@@ -101,7 +101,9 @@ export class SimProcess {
     this.#intakes
       .get(request.pool)!
       .enter({ id, flowKey, weight, deadlineMs, signal: cancel?.signal, waitMs: () => 0, start })
-      .catch((error: Error) => world.trace.event(`turned${id}`, () => `${this.name} #${id} turned away: ${error.message}`))
+      .catch((error: Error) =>
+        world.trace.event(`turned${id}`, () => `${this.name} #${id} turned away: ${error.message}`),
+      )
   }
 
   /** Dies: nothing of it ever runs again. */
@@ -109,7 +111,10 @@ export class SimProcess {
     this.alive = false
     this.clock.kill()
     this.store.vanish()
-    if (!this.world.holds) this.world.provider.die(this.name)
+    const { world } = this
+    world.provider.die(this.name, ({ sentMs, request: { pool } }) =>
+      world.holds ? Math.max(0, sentMs + world.poolConfig(pool).callTimeoutMs - world.clock.now()) : 0,
+    )
     this.world.watchers.tell('crashed', this)
   }
 

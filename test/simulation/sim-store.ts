@@ -57,7 +57,9 @@ export class SimStore implements GroupStore {
         resolve(reply)
       }
       this.link.send('there', () =>
-        this.server.apply(this.spec, exchange, (reply) => this.link.send('back', () => this.clock.run(() => take(reply)))),
+        this.server.apply(this.spec, exchange, (reply) =>
+          this.link.send('back', () => this.clock.run(() => take(reply))),
+        ),
       )
     })
   }

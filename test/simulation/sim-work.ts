@@ -51,10 +51,13 @@ function exchange(line: Line, call: Call, { signal, callTimeoutMs }: CallContext
     const cut = (failure: (CallEnd & { type: 'failed' })['failure']) => {
       call.answer = undefined
       const over = new Promise<void>((closed) => {
-        clock.setTimeout(() => {
-          provider.hangUp(call)
-          closed()
-        }, random.between(0, CLOSE_MS))
+        clock.setTimeout(
+          () => {
+            provider.hangUp(call)
+            closed()
+          },
+          random.between(0, CLOSE_MS),
+        )
       })
       end({ type: 'failed', failure, sent: 'cut', over })
     }

@@ -40,7 +40,7 @@ describe('the simulation', () => {
   it('shrinks a failing schedule and tells its story', async () => {
     const { options } = MUTATIONS.find(({ name }) => name === 'slots that are freed twice')!
     const plan = planOf(6)
-    const { plan: small, result } = await shrink(plan, options(), 60)
+    const { plan: small, result } = await shrink(plan, (its) => runPlan(its, { ...options(), keepTrace: true }), 60)
     expect(result.violations[0]?.invariant).toBe(3)
     expect(small.requests.length).toBeLessThan(plan.requests.length / 4)
     expect(small.faults).toEqual([])

@@ -12,7 +12,10 @@ export function timeline(plan: SimPlan, { violations, lines, digest }: RunResult
     `seed ${plan.seed}: ${plan.processes} processes, ${plan.requests.length} requests, ${plan.faults.length} faults (trace ${digest})`,
     `pools ${JSON.stringify(plan.config.pools)}`,
     `limit sets ${JSON.stringify(plan.config.limitSets ?? {})}, isolated for ${plan.isolatedMs} ms`,
-    first ? `violates invariant ${first.invariant} (${first.name}) at ${first.atMs.toFixed(1)} ms: ${first.message}` : 'no violation',
+    first
+      ? `violates invariant ${first.invariant} (${first.name}) at ${first.atMs.toFixed(1)} ms: ${first.message}`
+      : 'no violation',
+    ...plan.faults.map((fault) => `fault ${JSON.stringify(fault)}`),
     ...(shown.length < end ? [`… ${end - MAX_LINES} lines before`] : []),
     ...shown,
   ].join('\n')

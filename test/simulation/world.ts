@@ -31,6 +31,7 @@ const START_MS = 1_000_000
 /** What the store's clock reads at the start, beyond the true time. */
 const STORE_START_MS = 1_700_000_000_000
 const SAMPLE_MS = 100
+const REPEAT_MS = 5_000
 const EVENT_LOOP_EVERY = 5_000
 /** Ten times what the busiest plan takes: more is somebody going round in circles. */
 const MAX_STEPS = 400_000
@@ -77,13 +78,21 @@ export class World {
     this.provider = new ProviderModel(this.clock, this.random.fork('provider'), limits, guardMs, {
       arrived: (call, refused) => {
         const { id } = call.request
-        this.trace.event(`arrived${id}`, () => `provider: #${id} of ${call.process} arrived${refused ? ', refused' : ''}`)
+        this.trace.event(
+          `arrived${id}`,
+          () => `provider: #${id} of ${call.process} arrived${refused ? ', refused' : ''}`,
+        )
         this.watchers.tell('arrived', call, refused)
       },
       over: (call) => this.watchers.tell('over', call),
       counted: (call, delta) => this.watchers.tell('counted', call, delta),
     })
-    this.backend = options.backend?.(this) ?? new MemoryBackend(this.clock, plan.faults.some(({ kind }) => kind === 'failover'))
+    this.backend =
+      options.backend?.(this) ??
+      new MemoryBackend(
+        this.clock,
+        plan.faults.some(({ kind }) => kind === 'failover'),
+      )
     this.watchers.use(checkers.map((create) => create(this)))
     this.#left = plan.requests.length
   }
@@ -177,7 +186,16 @@ export class World {
 
   /** Somebody comes and goes, so that the store looks at what has expired. */
   async look(): Promise<void> {
-    const nothing = { adjustments: [], freed: [], cuts: [], coolDowns: [], observed: [], service: [], flows: [], held: [] }
+    const nothing = {
+      adjustments: [],
+      freed: [],
+      cuts: [],
+      coolDowns: [],
+      observed: [],
+      service: [],
+      flows: [],
+      held: [],
+    }
     const exchange: Exchange = {
       ...nothing,
       processId: 'visitor.1',
@@ -204,6 +222,10 @@ export class World {
     }
     for (const request of plan.requests) clock.setTimeout(() => this.#submit(request), request.atMs)
     for (const fault of plan.faults) this.#schedule(fault)
+    // A lost tail may hold an operator's word, and a late journal an older one: whoever said it sees that, and says it again.
+    for (const fault of plan.faults) {
+      if (fault.kind.startsWith('operator')) clock.setTimeout(() => end(this, fault), plan.healMs + REPEAT_MS)
+    }
     const sample = () => {
       this.watchers.tell('sample')
       clock.setTimeout(sample, SAMPLE_MS)
@@ -238,7 +260,10 @@ export class World {
   #reportStuck(): void {
     const stuck = this.processes.flatMap((process) => (process.alive ? process.leftovers() : []))
     const checker = { invariant: 10, name: 'after healing everything gets through' }
-    this.watchers.violate(`not done ${Math.round(this.sinceStartMs - this.plan.healMs)} ms after healing: ${stuck}`, checker)
+    this.watchers.violate(
+      `not done ${Math.round(this.sinceStartMs - this.plan.healMs)} ms after healing: ${stuck}`,
+      checker,
+    )
   }
 
   #submit(request: RequestPlan): void {

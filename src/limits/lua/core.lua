@@ -8,7 +8,7 @@ ARGV[2]  now in ms; '' for Redis TIME
 ARGV[3]  what the script is asked
 
 Other keys, all under the same tag; an epoch's never meet another's:
-  ctl                 string: pauses and overrides, for 30 days, whoever is still there
+  ctl                 string: pauses, overrides and ceilings, for 30 days, whoever is still there
   <epoch>:procs       hash: process id -> lease, slots, floors (members.lua)
   <epoch>:last        hash: process id -> its last reply
   <epoch>:mail:<id>   list: grants that wait for a process
@@ -86,7 +86,8 @@ local function placePool(name)
 end
 
 if words then
-  local paused, over = unpackAll(words)
+  local paused, over, learned = unpackAll(words)
+  for i = 1, #learned, 2 do C[place(learned[i]) + 12] = learned[i + 1] end
   for _, name in ipairs(paused) do Q[placePool(name) + 2] = 1 end
   for i = 1, #over, 3 do
     local p = place(over[i])

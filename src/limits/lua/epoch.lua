@@ -146,7 +146,7 @@ if isLive and seq == 1 then
       local l = limitAt(over[i])
       C[l.at + 7], C[l.at + 8] = l.limit, over[i + 1]
     end
-    isWordy = isWordy or #paused + #over > 0
+    isWordy = isWordy or #paused + #over + #ceilings > 0
     if learnUntil > 0 then
       heard, learnUntil = 1, started + LEARN_MS
       replayed[R.nameOf(me)] = 1

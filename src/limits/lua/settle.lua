@@ -23,6 +23,7 @@ if isLive then
         value, spacing = max(1, floor(reduced)), min(MAX_PROBE_MS, PROBE_MS * 2)
       end
       C[p + 12] = pack(value, value, now, now, spacing, 0)
+      isWordy = true
       -- Nobody may go on handing slots over that are no more.
       isNews = true
     end

@@ -145,6 +145,7 @@ for s = 1, isLive and #S or 0, 5 do
     local l = limitAt((s - 1) / 5)
     local used, conf = l.window == 0 and C[p + 5] or l.sum, standing(l)
     if now - changedAt >= spacing and used * 2 >= value then
+      isWordy = true
       if value >= conf then
         C[p + 12] = ''
       else

@@ -1,10 +1,10 @@
---[[ Last part of what changes anything: the core as it is now, and operators' words, which outlive the fleet. ]]
+--[[ Last part of what changes anything: the core as it is now, and operators' words and ceilings, which outlive the fleet. ]]
 if epoch ~= '' then
   call('SET', KEYS[1], pack(epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn, virtual,
     C, Q), 'PX', format('%.0f', max(1, keep - now)))
 end
 if isWordy then
-  local paused, over = {}, {}
+  local paused, over, learned = {}, {}, {}
   for q = 0, #Q - 14, 14 do
     if Q[q + 2] == 1 then paused[#paused + 1] = Q[q + 1] end
   end
@@ -12,10 +12,11 @@ if isWordy then
     if C[p + 7] >= 0 and (epoch == '' or C[p + 7] ~= C[p + 8]) then
       over[#over + 1], over[#over + 2], over[#over + 3] = C[p + 1], C[p + 7], C[p + 8]
     end
+    if C[p + 12] ~= '' then learned[#learned + 1], learned[#learned + 2] = C[p + 1], C[p + 12] end
   end
-  if #paused + #over == 0 then
+  if #paused + #over + #learned == 0 then
     call('DEL', prefix .. 'ctl')
   else
-    call('SET', prefix .. 'ctl', pack(paused, over), 'PX', 2592000000)
+    call('SET', prefix .. 'ctl', pack(paused, over, learned), 'PX', 2592000000)
   end
 end

@@ -1,4 +1,4 @@
---[[ After core.lua: what is used and by whom, without a change. Returns JSON by place (see redis-store.ts). ]]
+--[[ After core.lua: what is used and by whom, without a change. Returns JSON by place (see redis-codec.ts). ]]
 local limitTexts, processes, paused = {}, {}, {}
 for i = 0, #S / 5 - 1 do
   local l = limitAt(i)

@@ -10,7 +10,8 @@ export const everySendHasItsGrant: NewChecker = (world): Checker => {
     invariant: 12,
     name: 'no retry skips acquire',
     granted(_process, { id }, grant) {
-      if (holders.has(grant)) world.watchers.violate(`the grant of #${holders.get(grant)} was handed out again, to #${id}`)
+      if (holders.has(grant))
+        world.watchers.violate(`the grant of #${holders.get(grant)} was handed out again, to #${id}`)
       holders.set(grant, id)
     },
     mayBeSent(_process, { id }, grant) {

@@ -9,7 +9,8 @@ export const nothingIsLeft: NewChecker = (world): Checker => ({
       if (!process.alive) continue
       for (const left of process.leftovers()) world.watchers.violate(left)
     }
-    if (world.provider.inFlight.size > 0) world.watchers.violate(`${world.provider.inFlight.size} calls still in flight`)
+    if (world.provider.inFlight.size > 0)
+      world.watchers.violate(`${world.provider.inFlight.size} calls still in flight`)
     await world.look()
     for (const left of await world.backend.leftovers()) world.watchers.violate(left)
     for (const { id, used } of (await world.usage()).limits) {

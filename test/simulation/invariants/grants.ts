@@ -1,5 +1,5 @@
 import type { Grant } from '../../../src/dispatch/grant.js'
-import type { ExchangeReply } from '../../../src/limits/store.js'
+import { HORIZON_MS } from '../../../src/limits/store.js'
 import { bucketOf, bucketWidthMs } from '../../../src/limits/window.js'
 import type { Checker, NewChecker } from '../watch.js'
 
@@ -12,7 +12,8 @@ export const grantsEndOnce: NewChecker = (world): Checker => {
   const ends = new Map<Grant, number>()
   const holders = new Map<Grant, string>()
   const given = new Map<string, number>()
-  const seen = new WeakSet<ExchangeReply>()
+  /** Repeats are answered from memory, under the same version. */
+  const seen = new Set<string>()
   const drawsOf = new Map<string, readonly number[]>()
   const rateDraws = (key: string): readonly number[] => {
     let draws = drawsOf.get(key)
@@ -31,9 +32,14 @@ export const grantsEndOnce: NewChecker = (world): Checker => {
       given.set(name, (given.get(name) ?? 0) + (dimension === 'tokens' ? tokens : 1))
     }
   }
+  /** What was granted before a failover may be granted, or given back, again: the store has forgotten it. */
+  let untrackedMs = 0
   return {
     invariant: 4,
     name: 'every grant ends exactly once',
+    fault({ kind }) {
+      if (kind === 'failover') untrackedMs = world.storeMs + HORIZON_MS
+    },
     granted(process, _request, grant) {
       ends.set(grant, 0)
       holders.set(grant, process.name)
@@ -46,15 +52,17 @@ export const grantsEndOnce: NewChecker = (world): Checker => {
       ends.set(grant, 1)
     },
     applied(exchange, reply) {
-      if (reply.fenced || seen.has(reply)) return
-      seen.add(reply)
+      const name = `${reply.epoch}:${reply.version}:${untrackedMs}`
+      if (reply.fenced || seen.has(name)) return
+      seen.add(name)
       const process = exchange.processId.slice(0, exchange.processId.lastIndexOf('.'))
       for (const [index, bucket, delta] of exchange.adjustments) {
-        if (delta >= 0) continue
-        const name = `${process}:${index}:${bucket}`
-        const left = (given.get(name) ?? 0) + delta
-        given.set(name, left)
-        if (left < 0) world.watchers.violate(`${process} gave ${-left} more back to ${limits[index]!.id} than it was given`)
+        if (delta >= 0 || bucket * bucketWidthMs(limits[index]!.windowMs) <= untrackedMs) continue
+        const place = `${process}:${index}:${bucket}`
+        const left = (given.get(place) ?? 0) + delta
+        given.set(place, left)
+        if (left < 0)
+          world.watchers.violate(`${process} gave ${-left} more back to ${limits[index]!.id} than it was given`)
       }
       for (const [key, ...dated] of reply.grants) {
         for (let at = 0; at < dated.length; at += 2) give(process, key, dated[at]!, dated[at + 1]!)

@@ -36,7 +36,9 @@ export const healingIsComplete: NewChecker = (world): Checker => {
       if (told || world.sinceStartMs <= dueMs || world.isDone) return
       told = true
       const left = world.processes.reduce((sum, { alive, accepted }) => sum + (alive ? accepted.size : 0), 0)
-      world.watchers.violate(`${left} requests are left ${Math.round(world.sinceStartMs - world.plan.healMs)} ms after healing`)
+      world.watchers.violate(
+        `${left} requests are left ${Math.round(world.sinceStartMs - world.plan.healMs)} ms after healing`,
+      )
     },
   }
 }

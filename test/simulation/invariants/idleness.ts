@@ -12,8 +12,9 @@ const LONG_CALM_MS = 15_000
 const RE_ENTRY_MS = 2_500
 
 /**
- * Work that could go does not idle: while some request waits and every limit it draws on has room for the largest that
- * waits anywhere, somebody is granted before long.
+ * Work that could go does not idle: while somebody waits and whoever waits in the group would fit, each by itself, into what
+ * is left, the pool's next is granted before long. (Where one has to wait for a limit, what is free of the others may be
+ * reserved for it.)
  */
 export const capacityIsUsed: NewChecker = (world): Checker => {
   const list = new WaitingList(world)
@@ -58,12 +59,15 @@ export const capacityIsUsed: NewChecker = (world): Checker => {
       }
       const patienceMs = sinceTroubleMs > LONG_CALM_MS ? PROMPT_MS : HEALING_MS
       const usage = world.backend.usage(spec, world.storeMs)
-      const mostTokens = Math.max(0, ...[...list.all.values()].map(({ request }) => request.tokens))
+      // What is free may be reserved for one who waits for something else: only where nobody does is it idle.
+      const fitsAll = [...list.all.values()].every(({ request: { pool, tenant, tokens } }) =>
+        fits(usage.limits, pools.find(({ name }) => name === pool)!.draws(tenant), tokens),
+      )
       for (const pool of pools) {
         if ((usage.pausedUntilMs[pool.name] ?? 0) > usage.nowMs) gatedMs.set(pool.name, nowMs)
         const waiting = [...list.all.values()].find(({ request }) => request.pool === pool.name)
         const gated = nowMs - (gatedMs.get(pool.name) ?? Number.NEGATIVE_INFINITY) < RE_ENTRY_MS
-        if (!waiting || gated || !fits(usage.limits, pool.draws(waiting.request.tenant), mostTokens)) {
+        if (!waiting || gated || !fitsAll) {
           restart(pool.name)
           continue
         }
@@ -71,7 +75,9 @@ export const capacityIsUsed: NewChecker = (world): Checker => {
         if (since === undefined) idleSince.set(pool.name, nowMs)
         else if (nowMs - since > patienceMs) {
           const { process, request } = waiting
-          world.watchers.violate(`${pool.name} has room, yet #${request.id} of ${process.name} waits, for ${Math.round(nowMs - since)} ms`)
+          world.watchers.violate(
+            `${pool.name} has room, yet #${request.id} of ${process.name} waits, for ${Math.round(nowMs - since)} ms`,
+          )
           restart(pool.name)
         }
       }

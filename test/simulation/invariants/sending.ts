@@ -11,7 +11,8 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
   const told = new Map<SimProcess, Map<number, number>>()
   const own = new Map<SimProcess, Map<number, number>>()
   const { pools } = world.groupPlan.spec
-  const appliedAtMs = new WeakMap<ExchangeReply, number>()
+  const appliedAtMs = new Map<string, number>()
+  const keyOf = ({ epoch, version }: ExchangeReply) => `${epoch}:${version}`
   /** How far the store's clock was ahead when a process last heard of it: of a step since then it can't know. */
   const aheadMs = new Map<SimProcess, number>()
   const storeMsOf = (process: SimProcess) => world.clock.now() + (aheadMs.get(process) ?? 0)
@@ -19,10 +20,10 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
     invariant: 5,
     name: 'nothing is sent late, on an old epoch or in a cool-down',
     applied(_exchange, reply) {
-      if (!appliedAtMs.has(reply)) appliedAtMs.set(reply, world.clock.now())
+      if (!appliedAtMs.has(keyOf(reply))) appliedAtMs.set(keyOf(reply), world.clock.now())
     },
     replied(process, { seq }, reply) {
-      aheadMs.set(process, reply.nowMs - (appliedAtMs.get(reply) ?? world.clock.now()))
+      aheadMs.set(process, reply.nowMs - (appliedAtMs.get(keyOf(reply)) ?? world.clock.now()))
       if (seq > 0) epochs.set(process, reply.epoch)
       told.set(process, new Map(reply.coolDowns.map(([pool, untilMs]) => [pool, untilMs])))
     },
@@ -44,15 +45,20 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
       if (!isolated && storeMs > sendByMs) {
         world.watchers.violate(`#${id} sent ${(storeMs - sendByMs).toFixed(1)} ms after sendBy`)
       }
-      if (!isolated && grantedIn.get(grant) !== epochs.get(process)) world.watchers.violate(`#${id} sent on an old epoch`)
+      if (!isolated && grantedIn.get(grant) !== epochs.get(process))
+        world.watchers.violate(`#${id} sent on an old epoch`)
       const untilMs = told.get(process)?.get(pool) ?? 0
       if (untilMs > storeMs + 1) {
-        world.watchers.violate(`#${id} sent ${(untilMs - storeMs).toFixed(1)} ms before the end of a cool-down it was told of`)
+        world.watchers.violate(
+          `#${id} sent ${(untilMs - storeMs).toFixed(1)} ms before the end of a cool-down it was told of`,
+        )
       }
       const foundMs = own.get(process)?.get(pool) ?? 0
       // The machine's clock may run fast by its drift.
       if (foundMs - world.clock.now() > 2) {
-        world.watchers.violate(`#${id} sent ${(foundMs - world.clock.now()).toFixed(1)} ms before the end of its own cool-down`)
+        world.watchers.violate(
+          `#${id} sent ${(foundMs - world.clock.now()).toFixed(1)} ms before the end of its own cool-down`,
+        )
       }
     },
   }

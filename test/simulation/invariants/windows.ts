@@ -30,7 +30,8 @@ export const arrivalsFitWindows: NewChecker = (world): Checker => {
         log.entries.push(entry)
         log.sum += entry.amount
         if (dimension === 'tokens') mine.push(entry)
-        if (log.sum > limit) world.watchers.violate(`${id}: ${log.sum} of ${limit} in ${windowMs} ms at #${call.request.id}`)
+        if (log.sum > limit)
+          world.watchers.violate(`${id}: ${log.sum} of ${limit} in ${windowMs} ms at #${call.request.id}`)
       }
       byCall.set(call, mine)
     },
