@@ -51,6 +51,12 @@ export class Ledger {
     return this.allowed(limit) - this.used(limit, nowMs) - this.control.foreign(limit.id, nowMs).amount
   }
 
+  /** When all that this exchange charged, and whatever was before, will have left the window. */
+  emptyAt(limit: LimitSpec, nowMs: number): number {
+    const log = this.log(limit)
+    return log.expiryMs(Math.max(bucketOf(nowMs, log.widthMs), ...(this.#pending.get(log)?.keys() ?? [])))
+  }
+
   /** Takes `amount` of a limit for a grant dated `atMs`. */
   charge(limit: LimitSpec, atMs: number, amount: number): void {
     if (limit.windowMs === 0) {

@@ -205,7 +205,8 @@ export class Schedule {
     const log = this.ledger.log(limit)
     // What is not ours ends at an instant of its own: then the rest may fit, or fits as if it had never been.
     const withoutMs = amount > 0 ? Math.max(untilMs, log.freeAt(nowMs, missing - amount) ?? Infinity) : Infinity
-    return Math.min(log.freeAt(nowMs, missing) ?? nowMs + limit.windowMs + limit.holdMs, withoutMs)
+    // What this exchange dated itself leaves last.
+    return Math.min(log.freeAt(nowMs, missing) ?? this.ledger.emptyAt(limit, nowMs), withoutMs)
   }
 
   #reserve(pool: PoolNode, limits: readonly number[], tokens: number, { atMs, binding }: Fit): void {

@@ -130,7 +130,7 @@ do
           else
             local missing = (l.kind == 2 and tokens or 1) - l.free
             if missing > 0 then
-              local fits = walk(l, missing) or now + l.window + l.hold
+              local fits = walk(l, missing) or (max(floor(now / l.width), l.pmax) + 1) * l.width + l.window + l.hold
               if l.foreign > 0 then
                 -- What is not ours ends at an instant of its own: then the rest may fit.
                 local rest = walk(l, missing - l.foreign)
@@ -190,6 +190,7 @@ do
           else
             local width = l.width
             local bucket = (date - date % width) / width
+            if bucket > l.pmax then l.pmax = bucket end
             if bucket == l.pb then
               l.pa = l.pa + cost
             else

@@ -11,7 +11,7 @@ import { sendsAreInTime } from './sending.js'
 import { sumsAddUp } from './sums.js'
 import { arrivalsFitWindows } from './windows.js'
 
-/** The twelve of DESIGN section 5. */
+/** What must hold of every run, whatever happens. That a promised date never slips is held by test/limits. */
 export const INVARIANTS: readonly NewChecker[] = [
   arrivalsFitWindows,
   slotsFit,
