@@ -19,8 +19,8 @@ contract('grants', (world) => {
     const startMs = a.nowMs
     const reply = await a.ask([{ count: 8 }])
     expect(datesOf(reply)).toEqual(Array.from({ length: 5 }, () => startMs))
-    // What it was given just now leaves the window a bucket later at most; it asks half a horizon before.
-    const dueMs = startMs + MINUTE_MS + HOLD_MS
+    // What it was given just now leaves the window when its whole bucket does; it asks half a horizon before.
+    const dueMs = goneMs(startMs)
     expect(reply.queues).toEqual([[0, dueMs, 3 * 12_000_000, 1]])
     expect(reply.retryAtMs).toBe(dueMs - 500)
   })
