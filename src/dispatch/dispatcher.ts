@@ -295,7 +295,7 @@ export class Dispatcher {
       this.#wanted = true
       return
     }
-    this.#session.answered(batch, reply)
+    this.#session.answered(batch, reply, Math.ceil(aheadMs))
     this.#follow(reply)
     if (reply.fenced) {
       if (joined) onNews({ group: spec.group, type: 'fenced', state: this.state })

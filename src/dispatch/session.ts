@@ -129,8 +129,15 @@ export class Session {
     return { exchange, firstSentMs: nowMs, sends: 0 }
   }
 
-  /** Takes the answer to a batch in; a fenced process takes a new id and keeps what it owes. */
-  answered(batch: Batch, reply: ExchangeReply): void {
+  /** Takes the answer to a batch in. By `aheadMs` the store's clock jumped: cool-downs last as long as they would have. */
+  answered(batch: Batch, reply: ExchangeReply, aheadMs: number): void {
+    this.#accept(batch, reply)
+    const { coolDowns } = this.known
+    this.known.coolDowns = coolDowns.map(([pool, untilMs, generation]) => [pool, untilMs + aheadMs, generation])
+  }
+
+  /** A fenced process takes a new id and keeps what it owes. */
+  #accept(batch: Batch, reply: ExchangeReply): void {
     this.#leasedAtMs = batch.firstSentMs
     if (reply.fenced) {
       // Refused at its first sending it was certainly not applied.
