@@ -6,37 +6,14 @@
 //   node scripts/simulate.mjs --seed 42 [--faults …] [--redis] [--whole]
 //
 // With --redis the store is the Lua in a real redis-server of its own, on virtual time.
-import { rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { build } from 'tsdown'
+import { bundle } from './bundle.mjs'
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const PROGRESS_MS = 1_000
-
-/** The simulation as a bundle that Node runs; packages stay where they are. */
-async function bundle() {
-  const outDir = join(root, 'node_modules', `.headgate-simulation-${process.pid}`)
-  process.once('exit', () => rmSync(outDir, { recursive: true, force: true }))
-  await build({
-    config: false,
-    cwd: root,
-    entry: { main: join(root, 'test/simulation/main.ts') },
-    outDir,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    fixedExtension: false,
-    dts: false,
-    clean: false,
-    logLevel: 'error',
-    loader: { '.lua': 'text' },
-  })
-  return join(outDir, 'main.js')
-}
 
 async function work({ file, kinds, redis }) {
   const { planOf, run, startRedisServer } = await import(pathToFileURL(file).href)
@@ -126,7 +103,7 @@ async function main() {
     },
   })
   const kinds = values.faults?.split(',').filter(Boolean)
-  const file = await bundle()
+  const file = join(await bundle({ main: 'test/simulation/main.ts' }), 'main.js')
   if (values.seed !== undefined) {
     const { explain, planOf, run, startRedisServer } = await import(pathToFileURL(file).href)
     const seed = numberOf(values.seed, 'seed')
