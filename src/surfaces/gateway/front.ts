@@ -1,11 +1,11 @@
 import { performance } from 'node:perf_hooks'
 import type { Headgate } from '../../gate.js'
-import { type Call, HttpDesk, type JsonBody, type Route } from '../../http/desk.js'
-import { type Answer, errorAnswer, Refusal } from '../../http/openai-error.js'
+import { type Call, HttpDesk, type JsonBody } from '../../http/desk.js'
+import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { apiAt } from '../../providers/apis.js'
 import { readBody } from './body.js'
 import { digestOf, Repeats } from './idempotency.js'
-import type { GatewayView } from './routes.js'
+import { type GatewayView, routeOf } from './routes.js'
 
 export const API_PATHS = ['/v1/chat/completions', '/v1/messages', '/v1/embeddings', '/v1/responses'] as const
 type ApiPath = (typeof API_PATHS)[number]
@@ -51,19 +51,7 @@ export class Front {
     return this.#desk.answer(
       call,
       () => reading,
-      (body) => this.#routeOf(body),
+      (body) => routeOf(this.view, body),
     )
-  }
-
-  #routeOf({ model }: JsonBody): Route {
-    const { poolsByModel } = this.view
-    const route = typeof model === 'string' ? poolsByModel.get(model) : undefined
-    if (route) return route
-    const known = `expected one of ${[...poolsByModel.keys()].join(', ')}`
-    if (typeof model === 'string') {
-      const message = `the model ${JSON.stringify(model.slice(0, 100))} does not exist: ${known}`
-      throw new Refusal(404, message, { code: 'model_not_found', param: 'model' })
-    }
-    throw new Refusal(400, `model: ${known}`, { code: 'bad_request', param: 'model' })
   }
 }

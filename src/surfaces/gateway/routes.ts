@@ -1,5 +1,6 @@
 import type { PoolConfig, ResolvedConfig } from '../../config.js'
-import { type Route, routeTo } from '../../http/desk.js'
+import { type JsonBody, type Route, routeTo } from '../../http/desk.js'
+import { Refusal } from '../../http/openai-error.js'
 
 /** What the gateway knows of a gate's configuration. */
 export interface GatewayView {
@@ -18,6 +19,18 @@ export function gatewayView({ pools }: ResolvedConfig, env: NodeJS.ProcessEnv): 
   for (const pool of pools.values()) for (const model of pool.models) add(model, pool, model)
   for (const pool of pools.values()) add(pool.name, pool, pool.models[0] ?? pool.name)
   return { poolsByModel, apiKeys: apiKeysOf(env) }
+}
+
+/** Where a body's `model` leads. Throws a Refusal for one that no pool has. */
+export function routeOf({ poolsByModel }: GatewayView, { model }: JsonBody): Route {
+  const route = typeof model === 'string' ? poolsByModel.get(model) : undefined
+  if (route) return route
+  const known = `expected one of ${[...poolsByModel.keys()].join(', ')}`
+  if (typeof model === 'string') {
+    const message = `the model ${JSON.stringify(model.slice(0, 100))} does not exist: ${known}`
+    throw new Refusal(404, message, { code: 'model_not_found', param: 'model' })
+  }
+  throw new Refusal(400, `model: ${known}`, { code: 'bad_request', param: 'model' })
 }
 
 /** Keys from HEADGATE_API_KEYS, separated by commas. */
