@@ -20,14 +20,16 @@ export class ClockSync {
   }
 
   /**
-   * Takes a reply in. Returns by how much, in ms, the store's clock ran ahead when round trips don't explain it, else 0: then
-   * what it dropped from its windows since can't be trusted. (Running behind only makes windows longer.)
+   * Takes a reply in. Returns by how much, in ms, the store's clock ran ahead, 0 for less than the tolerance. Unless round
+   * trips explain it, what the store dropped from its windows since can't be trusted. (Running behind only makes windows
+   * longer.)
    */
-  observe(storeMs: number, sentMs: number, receivedMs: number): number {
+  observe(storeMs: number, sentMs: number, receivedMs: number): { leadMs: number; trusted: boolean } {
     const roundTripMs = receivedMs - sentMs
     const elapsedMs = receivedMs - this.#atMs
     const ahead = storeMs - this.#lastStoreMs - elapsedMs
-    const trusted = !this.synced || ahead <= roundTripMs + this.#lastRoundTripMs + TOLERANCE_MS
+    const { synced } = this
+    const trusted = !synced || ahead <= roundTripMs + this.#lastRoundTripMs + TOLERANCE_MS
     // The store reads whole ms: its true reading is up to 1 ms later.
     const lower = storeMs - receivedMs
     const upper = storeMs + 1 - sentMs
@@ -41,7 +43,7 @@ export class ClockSync {
     this.#atMs = receivedMs
     this.#lastStoreMs = storeMs
     this.#lastRoundTripMs = roundTripMs
-    return trusted ? 0 : ahead
+    return { leadMs: synced && ahead > TOLERANCE_MS ? ahead : 0, trusted }
   }
 
   /** The store's clock reads at least this. */

@@ -29,6 +29,14 @@ export interface TenantNode {
   readonly flows: Map<string, FlowNode>
 }
 
+interface Front {
+  readonly tenant: string
+  readonly flow: string
+  readonly sinceMs: number
+  /** When somebody was last told to ask for it. */
+  askAtMs: number
+}
+
 export interface PoolNode {
   readonly name: string
   tag: number
@@ -36,8 +44,8 @@ export interface PoolNode {
   load: number
   /** Flows with waiters. */
   waiting: number
-  /** The flow whose first request was promised a date, and when: it goes before all others until it is served. */
-  front: { readonly tenant: string; readonly flow: string; readonly sinceMs: number } | undefined
+  /** The flow whose first request was promised a date: it goes before all others until it is served. */
+  front: Front | undefined
   /** Tenants with waiters. */
   readonly tenants: Map<string, TenantNode>
   /** Tags of tenants without waiters, as long as they are ahead of virtual time. */

@@ -51,7 +51,9 @@ export class MemoryGroup {
     this.#grow(round)
     const { untilMs } = this.#learning
     if (untilMs > 0) retryAt(round, this.#learning.askAtMs)
-    new Schedule(round, this.#ledger, this.#tree, (grant) => this.#grant(round, grant)).run(untilMs > 0)
+    const grant = (given: Grant) => this.#grant(round, given)
+    const wake = (id: string) => this.#listeners.get(id)?.()
+    new Schedule(round, this.#ledger, this.#tree, grant, wake).run(untilMs > 0)
     this.#ledger.flush()
     round.share = exchange.leave ? null : this.#members.share(round, known, this.#learning.stillExpected(round))
     known.reply = this.#reply(round, false)

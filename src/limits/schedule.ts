@@ -50,6 +50,7 @@ export class Schedule {
     private readonly ledger: Ledger,
     private readonly tree: FairTree,
     private readonly grant: (grant: Grant) => void,
+    private readonly wake: (processId: string) => void,
   ) {}
 
   /** `closed`: nothing may be granted now. */
@@ -152,10 +153,7 @@ export class Schedule {
     const halfMs = Math.floor(fit.aheadMs / 2)
     if (fit.atMs > nowMs + (this.#filling.has(pool) ? fit.aheadMs : halfMs)) {
       this.#reserve(pool, limits, tokens, fit)
-      pool.front ??= { tenant: tenant.name, flow: flow.id, sinceMs: nowMs }
-      const askAtMs = fit.atMs - halfMs
-      // The first in line is the one to ask when its date comes near.
-      retryAt(this.round, flow.processId === this.round.exchange.processId ? askAtMs : askAtMs + BACKUP_MS)
+      this.#promise(pool, tenant, flow, fit.atMs - halfMs)
       return undefined
     }
     for (const index of limits) {
@@ -166,6 +164,20 @@ export class Schedule {
       return undefined
     }
     return fit
+  }
+
+  /** The first in line is the one to ask when its date comes near. Whose turn comes sooner than was said has to hear of it. */
+  #promise(pool: PoolNode, tenant: TenantNode, flow: FlowNode, askAtMs: number): void {
+    const { nowMs, exchange } = this.round
+    const isOwn = flow.processId === exchange.processId
+    pool.front ??= { tenant: tenant.name, flow: flow.id, sinceMs: nowMs, askAtMs }
+    const { front } = pool
+    if (front.flow === flow.id) {
+      const isSooner = askAtMs < front.askAtMs - BACKUP_MS
+      if (isSooner && !isOwn) this.wake(flow.processId)
+      if (isSooner || isOwn) front.askAtMs = askAtMs
+    }
+    retryAt(this.round, isOwn ? askAtMs : askAtMs + BACKUP_MS)
   }
 
   #dateOf(pool: PoolNode, limits: readonly number[], tokens: number): Fit | undefined {

@@ -40,8 +40,9 @@ local format = string.format
 
 -- C: 12 values a limit. id, sum, oldest and newest bucket, slots, set aside, base and limit as configured (base -1: not),
 -- limit and foreign spending said by the provider and until when, ceiling (packed; '' for none).
--- Q: 14 values a pool. name, paused, cool-down until, its generation, last date after it, tag, virtual, load, flows with
--- waiters, tenants with waiters, whether any tag of an idle tenant is kept, and its front: tenant, flow ('' for none), since.
+-- Q: 15 values a pool. name, paused, cool-down until, its generation, last date after it, tag, virtual, load, flows with
+-- waiters, tenants with waiters, whether any tag of an idle tenant is kept, and its front: tenant, flow ('' for none), since,
+-- and when somebody was last told to ask for it.
 local C, Q
 local epoch, version, last, offset, rosterVersion, due, keep, safe = '', 0, 0, 0, 1, NEVER, 0, 0
 local learnUntil, started, learn, virtual = 0, 0, '', 0
@@ -55,7 +56,7 @@ else
 end
 local cAt, qAt = {}, {}
 for p = 0, #C - 12, 12 do cAt[C[p + 1]] = p end
-for q = 0, #Q - 14, 14 do qAt[Q[q + 1]] = q end
+for q = 0, #Q - 15, 15 do qAt[Q[q + 1]] = q end
 local lastBefore, offsetBefore = last, offset
 -- Time never goes back and never stands still: after a backward step it continues from where it was.
 now = now + offset
@@ -81,7 +82,8 @@ local function placePool(name)
   q = #Q
   qAt[name] = q
   Q[q + 1], Q[q + 2], Q[q + 3], Q[q + 4], Q[q + 5], Q[q + 6] = name, 0, 0, 0, 0, 0
-  Q[q + 7], Q[q + 8], Q[q + 9], Q[q + 10], Q[q + 11], Q[q + 12], Q[q + 13], Q[q + 14] = 0, 0, 0, 0, 0, '', '', 0
+  Q[q + 7], Q[q + 8], Q[q + 9], Q[q + 10], Q[q + 11], Q[q + 12], Q[q + 13], Q[q + 14], Q[q + 15] =
+    0, 0, 0, 0, 0, '', '', 0, 0
   return q
 end
 

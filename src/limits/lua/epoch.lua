@@ -43,12 +43,12 @@ do
         if C[p + 4] >= 0 then keys[#keys + 1] = base .. 'b:' .. C[p + 1] end
         C[p + 2], C[p + 3], C[p + 4], C[p + 5], C[p + 6] = 0, 0, -1, 0, 0
       end
-      for q = 0, #Q - 14, 14 do
+      for q = 0, #Q - 15, 15 do
         for _, kind in ipairs({ 't:', 'n:', 'f:', 'i:' }) do
           if Q[q + 9] > 0 then keys[#keys + 1] = base .. kind .. Q[q + 1] end
         end
         for i = 6, 11 do Q[q + i] = 0 end
-        Q[q + 12], Q[q + 13], Q[q + 14] = '', '', 0
+        Q[q + 12], Q[q + 13], Q[q + 14], Q[q + 15] = '', '', 0, 0
       end
       for i = 1, #keys, 1000 do call('UNLINK', unpack(keys, i, min(#keys, i + 999))) end
       learnUntil, started, heard, expected, replayed, learnUsed = now + LEARN_MS, now, 0, names, {}, {}

@@ -137,7 +137,7 @@ end
 
 -- The tree. A pool or tenant without waiters is not in it.
 local pools, poolList, treeSize = {}, {}, 0
-for q = 0, #Q - 14, 14 do
+for q = 0, #Q - 15, 15 do
   if Q[q + 9] > 0 then treeSize = treeSize + 1 end
 end
 

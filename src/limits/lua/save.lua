@@ -68,7 +68,7 @@ do
       Q[q + 6], Q[q + 7], Q[q + 8], Q[q + 9], Q[q + 10] = P.tag, P.virtual, P.load, P.waiting, P.tenantCount
       if P.waiting == 0 then
         for k = 6, 11 do Q[q + k] = 0 end
-        Q[q + 12], Q[q + 13], Q[q + 14] = '', '', 0
+        Q[q + 12], Q[q + 13], Q[q + 14], Q[q + 15] = '', '', 0, 0
       else
         if not P.isStored then
           local c = #created
@@ -165,7 +165,7 @@ else
       keys[n] = base .. 'b:' .. C[p + 1]
     end
   end
-  for q = 0, #Q - 14, 14 do
+  for q = 0, #Q - 15, 15 do
     if Q[q + 9] > 0 then
       local name = Q[q + 1]
       keys[n + 1], keys[n + 2], keys[n + 3], keys[n + 4] = base .. 't:' .. name, base .. 'n:' .. name, base .. 'f:' .. name,

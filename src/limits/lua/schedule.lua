@@ -157,10 +157,17 @@ do
             end
           end
           local q = P.at
-          if Q[q + 13] == '' then Q[q + 12], Q[q + 13], Q[q + 14] = T.name, r[p], now end
+          local askAt, isOwn = date - half, flow.processId == me
+          if Q[q + 13] == '' then Q[q + 12], Q[q + 13], Q[q + 14], Q[q + 15] = T.name, r[p], now, askAt end
+          if Q[q + 13] == r[p] then
+            -- Whose turn comes sooner than was said has to hear of it.
+            local isSooner = askAt < Q[q + 15] - BACKUP_MS
+            if isSooner and not isOwn then call('PUBLISH', prefix .. 'wake:' .. flow.processId, '1') end
+            if isSooner or isOwn then Q[q + 15] = askAt end
+          end
           P.refusedHeads = P.refusedHeads + 1
           if P.frontAt == 0 then P.frontAt = date end
-          retry(flow.processId == me and date - half or date - half + BACKUP_MS)
+          retry(isOwn and askAt or askAt + BACKUP_MS)
         end
         for i = 1, isBlocked and 0 or n do
           local l = D[i]

@@ -5,7 +5,7 @@ if epoch ~= '' then
 end
 if isWordy then
   local paused, over, learned = {}, {}, {}
-  for q = 0, #Q - 14, 14 do
+  for q = 0, #Q - 15, 15 do
     if Q[q + 2] == 1 then paused[#paused + 1] = Q[q + 1] end
   end
   for p = 0, #C - 12, 12 do
