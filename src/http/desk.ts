@@ -106,7 +106,7 @@ export class HttpDesk {
   }
 }
 
-function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, route: Route): ChatInput | ApiInput {
+export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, route: Route): ChatInput | ApiInput {
   if (pathOf(api, route.provider) === undefined || wireOf(route.provider) !== wire) {
     const own = wireOf(route.provider) === 'anthropic' ? '/v1/messages' : '/v1/chat/completions'
     const message = `pool ${route.pool} of ${route.provider.name} has no such API: it answers at ${own}`

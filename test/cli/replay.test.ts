@@ -159,7 +159,7 @@ describe('headgate', () => {
       stderr: '',
     })
     const { stdout } = await runCli(['--help'])
-    for (const command of ['serve', 'replay', 'simulate', 'demo']) expect(stdout).toContain(`\n  ${command} `)
+    for (const command of ['serve', 'batch', 'replay', 'simulate', 'demo']) expect(stdout).toContain(`\n  ${command} `)
   })
 
   it('refuses a command it does not have', async () => {

@@ -8,6 +8,7 @@ const BAD_USAGE = 2
 /** Of the commands' modules only the one that is called for is loaded; for an overview, all. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('../gateway/serve-command.js')).serveCommand(),
+  batch: async () => (await import('./batch/command.js')).batchCommand(),
   replay: async () => (await import('./replay/command.js')).replayCommand(),
   simulate: async () => (await import('./simulate.js')).simulateCommand(),
   demo: async () => (await import('./demo.js')).demoCommand(),
@@ -36,7 +37,7 @@ function version(): string {
 async function main(): Promise<number> {
   try {
     await (await program(process.argv[2])).parseAsync()
-    return 0
+    return Number(process.exitCode ?? 0)
   } catch (error) {
     // Commander has printed its own.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : BAD_USAGE
