@@ -76,6 +76,11 @@ const retry = z.strictObject(
   },
   { error: 'an object with maxAttempts, baseMs or capMs' },
 )
+const price = z.number({ error: 'a number ≥ 0' }).min(0, { error: 'a number ≥ 0' })
+const prices = z.strictObject(
+  { currency: text, promptPer1M: price, completionPer1M: price },
+  { error: 'an object with currency, promptPer1M and completionPer1M' },
+)
 const BASE_URL = 'an http or https URL without a query'
 const pool = z
   .strictObject(
@@ -101,6 +106,7 @@ const pool = z
       fallback: listOf('names of pools').default([]),
       degradedMessage: text.optional(),
       queue: queue.optional(),
+      prices: prices.optional(),
     },
     { error: 'an object that describes a pool' },
   )
@@ -142,6 +148,7 @@ export const gateSchema = z.strictObject(
         : undefined,
     ).default(false),
     shadow: flag.default(false),
+    monitoring: flag.default(true),
     isolatedMaxMs: duration(0).default(0),
   },
   { error: 'an object' },

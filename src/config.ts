@@ -53,6 +53,16 @@ export interface PoolOptions {
   readonly degradedMessage?: string
   /** Default: the gate's. */
   readonly queue?: QueueOptions
+  /** What its LLM tokens cost, for the monitoring to add up. */
+  readonly prices?: PriceConfig
+}
+
+/** Of a million LLM tokens. */
+export interface PriceConfig {
+  /** As it is to be shown, e.g. `CNY`. */
+  readonly currency: string
+  readonly promptPer1M: number
+  readonly completionPer1M: number
 }
 
 /** Takes details and a message, as pino does. */
@@ -77,6 +87,8 @@ export interface GateOptions {
   readonly inspect?: boolean | ((event: InspectionEvent) => void)
   /** Observe and report, never delay. Default false. */
   readonly shadow?: boolean
+  /** Count for `monitoring()` and `rateLimitStats()`, fleet-wide through Redis. Default true. */
+  readonly monitoring?: boolean
   /**
    * How long after its lease a process that lost Redis may go on from its own share of each limit, once everything granted
    * before has left the windows. For as long the share of a process that died stays unused. Default 0: it only waits.
@@ -104,6 +116,7 @@ export interface PoolConfig {
   readonly retry: { readonly maxAttempts: number; readonly baseMs: number; readonly capMs: number }
   readonly fallback: readonly string[]
   readonly degradedMessage?: string
+  readonly prices?: PriceConfig
   readonly maxQueued: number
   readonly maxActive: number
 }
@@ -122,6 +135,7 @@ export interface ResolvedConfig {
   readonly logger: GateLogger | undefined
   readonly inspect: boolean | ((event: InspectionEvent) => void)
   readonly shadow: boolean
+  readonly monitoring: boolean
   readonly isolatedMaxMs: number
 }
 
@@ -132,7 +146,8 @@ export function resolveConfig(input: unknown): ResolvedConfig {
   const parsed = gateSchema.safeParse(input)
   const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
   if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
-  const { redis, namespace, pools, limitSets, tenants, queue, logger, inspect, shadow, isolatedMaxMs } = parsed.data
+  const { redis, namespace, pools, limitSets, tenants, queue, logger, inspect } = parsed.data
+  const { shadow, monitoring, isolatedMaxMs } = parsed.data
   const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
   return {
     ...(redis !== undefined && { redis }),
@@ -143,6 +158,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
     logger,
     inspect,
     shadow,
+    monitoring,
     isolatedMaxMs,
   }
 }

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'eventemitter3'
-import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+import type { DegradedVia, DispatcherState, ErrorCode, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
 
 /** One step of one request. Entering the first state is a step too, with `from: null`. */
 export interface TransitionEvent {
@@ -31,7 +31,22 @@ export interface OutcomeEvent {
   readonly requestId: string
   readonly pool: string
   readonly tenant: string
+  /** What was asked for. */
+  readonly model: string
   readonly status: OutcomeStatus
+  /** Where a degraded answer came from. */
+  readonly via: DegradedVia | undefined
+  /** Of the error that ended it; there is one unless it completed. */
+  readonly code: ErrorCode | undefined
+  /** Of the provider's response, where a call over HTTP completed. */
+  readonly httpStatus: number | undefined
+  /** LLM tokens: reserved; what the pool is charged of a completed request in the end; what it got back of the reserved. */
+  readonly estimatedTokens: number
+  readonly usedTokens: number
+  readonly refundedTokens: number
+  /** As the provider counted, where it told. */
+  readonly promptTokens: number | undefined
+  readonly completionTokens: number | undefined
   readonly attempts: number
   readonly queuedMs: number
   readonly waitedMs: number

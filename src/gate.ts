@@ -12,6 +12,7 @@ import { type ApiInput, type CallInput, type ChatCompletion, type ChatInput, che
 import { movesOf } from './limit-change.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
+import type { Monitoring, MonitoringStats, RateLimitStats } from './monitoring.js'
 import type { GateRequest, Outcome } from './request/request.js'
 import type { RunContext } from './request/work.js'
 
@@ -24,6 +25,8 @@ export interface GateParts extends AdmissionParts {
   readonly events: GateEmitter
   readonly dispatchers: readonly Dispatcher[]
   readonly connection: RedisConnection | undefined
+  /** Undefined where it is turned off. */
+  readonly monitor: Monitoring | undefined
 }
 
 /** Governs calls: see `createHeadgate`. */
@@ -134,6 +137,16 @@ export class Headgate {
     return Promise.all(this.#parts.dispatchers.map((dispatcher) => dispatcher.usage()))
   }
 
+  /** The whole fleet's counts, waits, limits, processes and alerts; of this process alone while Redis can't be reached. */
+  async monitoring(): Promise<MonitoringStats> {
+    return this.#monitor.stats()
+  }
+
+  /** What happened in each of the last minutes (up to 1440), fleet-wide. */
+  async rateLimitStats({ windowMinutes = 60 }: { windowMinutes?: number } = {}): Promise<RateLimitStats> {
+    return this.#monitor.rateLimitStats(windowMinutes)
+  }
+
   /**
    * How long a request of this cost would wait for its grant if it came now, in ms: an estimate by what is known of the
    * fleet's queues. `Infinity` while the pool is paused.
@@ -201,6 +214,7 @@ export class Headgate {
       }, timeoutMs)
     })
     await Promise.race([finished, late]).finally(() => clock.clearTimeout(timer))
+    await this.#parts.monitor?.flush()
   }
 
   /** Cancels what is left, gives back what it held, and disconnects. */
@@ -222,7 +236,14 @@ export class Headgate {
     await Promise.race([late, Promise.all(dispatchers.map((dispatcher) => dispatcher.idle()))])
     clock.clearTimeout(timer)
     await Promise.all(dispatchers.map((dispatcher) => dispatcher.stop()))
+    await this.#parts.monitor?.close()
     connection?.close()
+  }
+
+  get #monitor(): Monitoring {
+    const { monitor } = this.#parts
+    if (!monitor) throw new HeadgateError('BAD_REQUEST', 'this gate was created with monitoring: false')
+    return monitor
   }
 
   #pool(name: string) {

@@ -11,6 +11,7 @@ import { MemoryStore } from './limits/memory-store.js'
 import { type GroupPlan, planGroups } from './limits/plan.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
 import { logEvents } from './observe/logger.js'
+import { Monitor } from './observe/monitoring/monitor.js'
 import { HttpCaller } from './providers/http-caller.js'
 import { RequestRunner } from './request/runner.js'
 
@@ -26,7 +27,8 @@ export function createHeadgate(options: GateOptions): Headgate {
   const connection = config.redis === undefined ? undefined : new RedisConnection(config.redis)
   const pools = new Map<string, GatePool>()
   const dispatchers: Dispatcher[] = []
-  for (const plan of planGroups(config)) {
+  const groups = planGroups(config)
+  for (const plan of groups) {
     const dispatcher = buildDispatcher(plan, config, connection, clock, events)
     dispatchers.push(dispatcher)
     for (const pool of plan.pools) {
@@ -40,7 +42,10 @@ export function createHeadgate(options: GateOptions): Headgate {
   const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect })
   const caller = new HttpCaller({ clock })
-  return new Headgate({ config, clock, events, pools, dispatchers, runner, caller, connection })
+  const monitor = config.monitoring ? new Monitor({ config, clock, events, groups, connection }) : undefined
+  const gate = new Headgate({ config, clock, events, pools, dispatchers, runner, caller, connection, monitor })
+  monitor?.watch(gate)
+  return gate
 }
 
 function buildDispatcher(

@@ -17,6 +17,17 @@ export type {
   ProviderResponse,
   Usage,
 } from './providers/index.js'
+export type {
+  AlertStatus,
+  LimitStatus,
+  MinuteStatus,
+  MonitoringStats,
+  PoolStatus,
+  ProcessStatus,
+  RateLimitStats,
+  TenantStatus,
+  TimeSummary,
+} from './monitoring.js'
 export type { StreamEvent } from './providers/sse.js'
 export type { AnswerStream, ChatCompletionChunk, GateRequest, Outcome } from './request/request.js'
 export type { RunContext } from './request/work.js'

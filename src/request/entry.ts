@@ -5,9 +5,10 @@ import type { PoolConfig } from '../config.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { Permits } from '../dispatch/shadow.js'
 import { HeadgateError } from '../errors.js'
-import type { AttemptFailedEvent } from '../events.js'
+import type { AttemptFailedEvent, OutcomeEvent } from '../events.js'
 import type { PoolPlan } from '../limits/plan.js'
 import type { LimitSpec } from '../limits/store.js'
+import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
 import type { EventStream } from './event-stream.js'
 import type { GateRequest, Outcome } from './request.js'
@@ -124,6 +125,39 @@ export function outcomeOf(entry: Entry, output: RequestOutput | undefined): Outc
     waitedMs: msIn['waiting-for-token'],
     calledMs: msIn.calling,
     backedOffMs: msIn['backing-off'],
+  }
+}
+
+/** What is told of it: neither value nor message. */
+export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent {
+  const { config } = spec.pool
+  const { status, usage, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
+  const { estimatedTokens, promptTokens, completionTokens, totalTokens } = usage
+  const told = promptTokens !== undefined && completionTokens !== undefined && totalTokens !== undefined
+  const counted = told
+    ? tokensCounted(config.provider, { promptTokens, completionTokens, totalTokens })
+    : estimatedTokens
+  const completed = status === 'completed'
+  const refunds = completed && config.provider.refundsEstimate
+  return {
+    requestId: spec.id,
+    pool: config.name,
+    tenant: spec.tenant,
+    model: spec.model,
+    status,
+    via: outcome.via,
+    code: outcome.error?.code,
+    httpStatus: outcome.httpStatus,
+    estimatedTokens,
+    usedTokens: completed ? counted : 0,
+    refundedTokens: refunds ? Math.max(0, estimatedTokens - counted) : 0,
+    promptTokens,
+    completionTokens,
+    attempts,
+    queuedMs,
+    waitedMs,
+    calledMs,
+    backedOffMs,
   }
 }
 

@@ -7,7 +7,15 @@ import type { GateEmitter } from '../events.js'
 import { wireOf } from '../providers/apis.js'
 import type { ResponseHead } from '../providers/provider.js'
 import { degradedAnswer, degradedEvents } from './degraded-answer.js'
-import { attemptFailed, type Entry, internalFailure, newEntry, outcomeOf, type RequestSpec } from './entry.js'
+import {
+  attemptFailed,
+  type Entry,
+  internalFailure,
+  newEntry,
+  outcomeEvent,
+  outcomeOf,
+  type RequestSpec,
+} from './entry.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import { runningOf } from './running.js'
@@ -283,18 +291,7 @@ export class RequestRunner {
     entry.onEnd()
     spec.stream?.end(outcome.status === 'degraded' ? undefined : outcome.error)
     entry.resolve(outcome)
-    const { status, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
-    this.#options.events.emitSafely('outcome', {
-      requestId: spec.id,
-      pool: spec.pool.config.name,
-      tenant: spec.tenant,
-      status,
-      attempts,
-      queuedMs,
-      waitedMs,
-      calledMs,
-      backedOffMs,
-    })
+    this.#options.events.emitSafely('outcome', outcomeEvent(spec, outcome))
   }
 
   /** An effect threw: a defect, but the request still ends, and nothing it held is kept. */

@@ -48,6 +48,7 @@ describe('defaults', () => {
       logger: undefined,
       inspect: false,
       shadow: false,
+      monitoring: true,
       isolatedMaxMs: 0,
     })
   })

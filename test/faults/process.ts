@@ -77,6 +77,10 @@ export class GateProcess {
     return this.#order('usage')
   }
 
+  monitoring(): ReturnType<Headgate['monitoring']> {
+    return this.#order('monitoring')
+  }
+
   get unended(): number {
     return this.accepted.size - this.ends.size
   }

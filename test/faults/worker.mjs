@@ -39,6 +39,7 @@ const orders = {
     loading = false
   },
   usage: () => gate.usage(),
+  monitoring: () => gate.monitoring(),
 }
 
 process.on('message', async ({ call, order, argument }) => {

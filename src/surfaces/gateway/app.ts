@@ -5,6 +5,7 @@ import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { responseOf } from '../../http/respond.js'
 import { keyCheck } from './auth.js'
 import { API_PATHS, Front } from './front.js'
+import { monitoringRoutes } from './monitoring.js'
 import { strangerIn } from './origin.js'
 import type { GatewayView } from './routes.js'
 
@@ -26,11 +27,13 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
   const log = (answer: Answer) => logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
-    app.use('/v1/*', async (context, next) => {
-      if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
-      log(NO_KEY)
-      return responseOf(NO_KEY)
-    })
+    for (const path of ['/v1/*', '/api/*']) {
+      app.use(path, async (context, next) => {
+        if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
+        log(NO_KEY)
+        return responseOf(NO_KEY)
+      })
+    }
   } else {
     app.use(async ({ req }, next) => {
       const strange = strangerIn(req.raw.headers)
@@ -50,6 +53,7 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
     })
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
+  app.route('/api/v1/monitoring', monitoringRoutes(gate))
   app.get('/healthz', (context) => context.json({ status: 'ok' }))
   app.get('/readyz', (context) => readiness(gate, context))
   app.notFound(({ req }) =>

@@ -1,0 +1,236 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { DispatcherState } from '../../../machines/vocabulary.js'
+import type { Clock, TimerHandle } from '../../clock.js'
+import type { ResolvedConfig } from '../../config.js'
+import { HeadgateError } from '../../errors.js'
+import type { GateEmitter } from '../../events.js'
+import type { GateStats } from '../../gate-types.js'
+import type { GroupPlan } from '../../limits/plan.js'
+import type { RedisConnection } from '../../limits/redis-store.js'
+import type { GroupUsage } from '../../limits/store.js'
+import type { Monitoring, MonitoringStats, RateLimitStats } from '../../monitoring.js'
+import { type Alike, type Fleet, FleetBook, type LivePool } from './fleet-book.js'
+import { operationsOf } from './operation.js'
+import { Recorder } from './recorder.js'
+import { liveOf, NOTHING, poolStatus, processesOf, rateLimitStats, totalsOf } from './report.js'
+import { newTally } from './tally.js'
+
+/** Writes are so far apart at least; the first comes soon, so that a reader elsewhere sees it. */
+const WRITE_EVERY_MS = 1_000
+const WRITE_SOON_MS = 50
+/** What is left is written at the end, if Redis takes it within this. */
+const CLOSE_MS = 1_000
+const MAX_WINDOW_MINUTES = 1_440
+/** What Redis has not got is kept for so long; older minutes count in the totals alone. */
+const UNWRITTEN_MINUTES = 60
+/** From the worst on. */
+const WORST_FIRST: readonly DispatcherState[] = ['stopped', 'isolated', 'learning', 'connecting', 'draining', 'synced']
+
+/** The gate as it stands; what only it can tell. */
+export interface Watched {
+  stats(): GateStats
+  usage(): Promise<readonly GroupUsage[]>
+}
+
+export interface MonitorOptions {
+  readonly config: ResolvedConfig
+  readonly clock: Clock
+  readonly events: GateEmitter
+  readonly groups: readonly GroupPlan[]
+  readonly connection: RedisConnection | undefined
+}
+
+/**
+ * Counts what the gate tells of and answers for the whole fleet. Each process writes its own absolute counts to Redis, at
+ * most once a second while something changes and when somebody asks; nothing at idle.
+ */
+export class Monitor implements Monitoring {
+  readonly #options: MonitorOptions
+  readonly #recorder: Recorder
+  readonly #book: FleetBook | undefined
+  readonly #id = randomUUID()
+  readonly #startedMs: number
+  readonly #storeEvents = { up: () => void this.flush(), down: () => {}, wake: () => {} }
+  #watched: Watched | undefined
+  #timer: TimerHandle | undefined
+  #lastWriteMs = Number.NEGATIVE_INFINITY
+  #writing: Promise<boolean> | undefined
+  #writingNext: Promise<boolean> | undefined
+  #closed = false
+
+  constructor(options: MonitorOptions) {
+    this.#options = options
+    const { config, clock, events, connection } = options
+    this.#startedMs = clock.wallMs()
+    const prices = [...config.pools].flatMap(([name, { prices }]) => (prices ? [[name, prices] as const] : []))
+    this.#recorder = new Recorder({
+      events,
+      wallMs: () => clock.wallMs(),
+      prices: new Map(prices),
+      keepMinutes: connection ? UNWRITTEN_MINUTES : MAX_WINDOW_MINUTES,
+      onChange: () => this.#writeSoon(),
+    })
+    if (connection) this.#book = new FleetBook(connection, config.namespace, this.#id, () => this.#write())
+  }
+
+  /** Starts; until then there is nobody to tell how things stand. */
+  watch(watched: Watched): void {
+    this.#watched = watched
+    this.#options.connection?.listen(this.#storeEvents)
+  }
+
+  async stats(): Promise<MonitoringStats> {
+    const { config, connection } = this.#options
+    const own = this.#gate.stats()
+    const fleet = await this.#fleet()
+    const usage = await this.#gate.usage().catch(() => undefined)
+    const { nowMs, totals, members } = fleet ?? this.#alone()
+    const lives = liveOf(members)
+    const names = new Set([...config.pools.keys(), ...totals.keys(), ...lives.keys()])
+    const operations = operationsOf(this.#options.groups, usage, own)
+    const pools = [...names].map((name) => {
+      const operation = operations.get(name) ?? { limits: [], coolDownMs: 0, paused: false }
+      const status = poolStatus(totals.get(name) ?? newTally(), nowMs, lives.get(name) ?? NOTHING, operation)
+      return [name, status] as const
+    })
+    const states = Object.values(own.pools).map(({ dispatcher }) => dispatcher)
+    return {
+      generatedAt: new Date(nowMs).toISOString(),
+      namespace: config.namespace,
+      store: connection ? 'redis' : 'memory',
+      scope: fleet ? 'fleet' : 'process',
+      state: WORST_FIRST.find((state) => states.includes(state)) ?? 'synced',
+      isolated: states.includes('isolated') || (connection !== undefined && fleet === undefined),
+      processes: processesOf(members),
+      totals: totalsOf(totals.values()),
+      pools: Object.fromEntries(pools),
+      alerts: [],
+    }
+  }
+
+  async rateLimitStats(windowMinutes: number): Promise<RateLimitStats> {
+    if (!(Number.isSafeInteger(windowMinutes) && windowMinutes >= 1 && windowMinutes <= MAX_WINDOW_MINUTES)) {
+      const message = `windowMinutes: expected a whole number from 1 to ${MAX_WINDOW_MINUTES}, got ${String(windowMinutes)}`
+      throw new HeadgateError('BAD_REQUEST', message)
+    }
+    const names = this.#options.config.pools.keys()
+    try {
+      if (this.#book) {
+        await this.#gathered()
+        const { minutes, nowMs } = await this.#book.readMinutes(windowMinutes)
+        return rateLimitStats(minutes, names, { nowMs, windowMinutes, scope: 'fleet' })
+      }
+    } catch {
+      // Redis can't be reached: what this process knows itself.
+    }
+    const { minutes, nowMs } = this.#recorder
+    return rateLimitStats(minutes, names, { nowMs, windowMinutes, scope: 'process' })
+  }
+
+  async flush(): Promise<void> {
+    await this.#write()
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    const { clock, connection } = this.#options
+    clock.clearTimeout(this.#timer)
+    connection?.unlisten(this.#storeEvents)
+    let timer: TimerHandle
+    const late = new Promise<void>((resolve) => {
+      timer = clock.setTimeout(resolve, CLOSE_MS)
+    })
+    await this.#writing
+    this.#closed = true
+    await Promise.race([late, this.#write()])
+    clock.clearTimeout(timer)
+    await this.#book?.close()
+  }
+
+  get #gate(): Watched {
+    if (!this.#watched) throw new Error('the monitor watches nothing yet')
+    return this.#watched
+  }
+
+  /** The fleet's counts, complete; undefined while Redis can't be reached. */
+  async #fleet(): Promise<Fleet | undefined> {
+    if (!this.#book) return undefined
+    try {
+      await this.#gathered()
+      return await this.#book.read()
+    } catch {
+      return undefined
+    }
+  }
+
+  async #gathered(): Promise<void> {
+    await Promise.all([this.#write(), this.#book!.gather()])
+  }
+
+  #alone(): Fleet {
+    const { totals, nowMs } = this.#recorder
+    return { nowMs, totals, members: [{ ...this.#alike(), seenMsAgo: 0 }] }
+  }
+
+  #alike(): Alike {
+    const pools: Record<string, LivePool> = {}
+    for (const [name, { atGate, queued, active, states }] of Object.entries(this.#gate.stats().pools)) {
+      pools[name] = { atGate, queued, active, states }
+    }
+    return { name: this.#id.slice(0, 8), host: hostname(), pid: process.pid, startedMs: this.#startedMs, pools }
+  }
+
+  #writeSoon(): void {
+    if (!this.#book || this.#timer !== undefined || this.#closed) return
+    const { clock } = this.#options
+    const delayMs = Math.max(WRITE_SOON_MS, this.#lastWriteMs + WRITE_EVERY_MS - clock.now())
+    this.#timer = clock.setTimeout(() => {
+      this.#timer = undefined
+      void this.#write()
+    }, delayMs)
+  }
+
+  /** Writes all that was counted until now; whether Redis has it. One at a time: who comes meanwhile shares the next. */
+  #write(): Promise<boolean> {
+    if (!this.#writing) {
+      this.#writing = this.#writeNow().finally(() => {
+        this.#writing = undefined
+      })
+      return this.#writing
+    }
+    this.#writingNext ??= this.#writing.then(() => {
+      this.#writingNext = undefined
+      return this.#write()
+    })
+    return this.#writingNext
+  }
+
+  async #writeNow(): Promise<boolean> {
+    const book = this.#book
+    if (!book?.reachable || !this.#watched) return false
+    this.#lastWriteMs = this.#options.clock.now()
+    let written = this.#recorder.take()
+    try {
+      const reply = await book.save(this.#closed ? undefined : this.#alike(), written)
+      this.#recorder.offsetMs = reply.nowMs - this.#options.clock.wallMs()
+      if (reply.type === 'saved') return true
+      if (reply.type === 'folded') {
+        book.nextGeneration()
+        this.#recorder.deduct(reply.counted)
+      }
+      // A store that knows nothing of us lost what we wrote, or never had it.
+      this.#recorder.markAll()
+      written = this.#recorder.take()
+      const { nowMs } = await book.save(this.#closed ? undefined : this.#alike(), written)
+      this.#recorder.offsetMs = nowMs - this.#options.clock.wallMs()
+      return true
+    } catch {
+      // Absolute counts: whether it arrived or not, they are written again with the next.
+      this.#recorder.giveBack(written)
+      // While Redis is away its return tells.
+      if (book.reachable) this.#writeSoon()
+      return false
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { describe, expect, test } from 'vitest'
+import { problemsOf } from '../observe/schema.js'
+import { simulatorOf, startGateway } from './harness.js'
+
+const STATS = '/api/v1/monitoring/stats'
+const MINUTES = '/api/v1/monitoring/rate-limit-stats'
+
+describe('the monitoring API', () => {
+  test('answers as its schema says', async () => {
+    const gateway = await startGateway(await simulatorOf())
+    expect((await gateway.chat()).status).toBe(200)
+    const stats = await fetch(`${gateway.url}${STATS}`)
+    expect([stats.status, stats.headers.get('cache-control')]).toEqual([200, 'no-store'])
+    const body = await stats.json()
+    expect(problemsOf('stats', body)).toEqual([])
+    expect(body).toMatchObject({ totals: { completed: 1 }, pools: { glm: { completed: 1 } } })
+    const minutes = await (await fetch(`${gateway.url}${MINUTES}?window_minutes=1440`)).json()
+    expect(problemsOf('rateLimitStats', minutes)).toEqual([])
+    expect(minutes).toMatchObject({ windowMinutes: 1440, pools: { glm: { requests: 1 } } })
+    expect(await (await fetch(`${gateway.url}${MINUTES}`)).json()).toMatchObject({ windowMinutes: 60 })
+  })
+
+  test.each(['0', '1441', '-1', '1.5', 'an hour', ''])('turns a window of "%s" away, clearly', async (window) => {
+    const gateway = await startGateway(await simulatorOf())
+    const response = await fetch(`${gateway.url}${MINUTES}?window_minutes=${encodeURIComponent(window)}`)
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({
+      error: {
+        message: `window_minutes: expected a whole number from 1 to 1440, got "${window}"`,
+        param: 'window_minutes',
+      },
+    })
+  })
+
+  test('needs a key where there are keys', async () => {
+    const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'k1' } })
+    for (const path of [STATS, MINUTES]) {
+      expect((await fetch(`${gateway.url}${path}`)).status).toBe(401)
+      expect((await fetch(`${gateway.url}${path}`, { headers: { authorization: 'Bearer k1' } })).status).toBe(200)
+    }
+  })
+
+  test('is not there where it is turned off', async () => {
+    const gateway = await startGateway(await simulatorOf(), { monitoring: false })
+    const response = await fetch(`${gateway.url}${STATS}`)
+    expect(response.status).toBe(404)
+    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('monitoring: false') } })
+  })
+})
