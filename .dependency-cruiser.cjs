@@ -26,6 +26,7 @@ const HOMES = {
   eventemitter3: ['^src/events\\.ts$'],
   hono: ['^src/surfaces/gateway/'],
   '@hono/node-server': ['^src/surfaces/gateway/'],
+  ws: ['^src/surfaces/inspector/socket\\.ts$'],
   commander: ['^src/surfaces/'],
   'cli-progress': ['^src/surfaces/cli/'],
   'cli-table3': ['^src/surfaces/cli/'],

@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     'ai-sdk': 'src/surfaces/integrations/ai-sdk.ts',
+    inspector: 'src/surfaces/inspector/index.ts',
     machines: 'machines/index.ts',
     testing: 'src/testing/index.ts',
     cli: 'src/surfaces/cli/main.ts',

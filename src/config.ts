@@ -84,6 +84,7 @@ export interface GateOptions {
   /** Bounds per pool: default 1000 queued, 256 past the queue. */
   readonly queue?: QueueOptions
   readonly logger?: GateLogger
+  /** Let inspectors look at the machines (`true`), or pass every machine's inspection events to an observer. Default false. */
   readonly inspect?: boolean | ((event: InspectionEvent) => void)
   /** Observe and report, never delay. Default false. */
   readonly shadow?: boolean
@@ -180,10 +181,9 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */
 function crossCheck(input: unknown): string[] {
-  const { pools, limitSets, tenants, cache, inspect } = recordOf(input)
+  const { pools, limitSets, tenants, cache } = recordOf(input)
   const problems: string[] = []
   if (cache !== undefined) problems.push(notYet('cache'))
-  if (inspect === true) problems.push(`${notYet('inspect: true')}, or pass an XState inspection observer`)
   for (const [key, names] of Object.entries({ pools, limitSets, tenants })) {
     // The one name that a plain object can't keep.
     if (Object.hasOwn(recordOf(names), '__proto__')) problems.push(`${key}.__proto__: unknown key`)

@@ -13,6 +13,8 @@ import { movesOf } from './limit-change.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
 import type { Monitoring, MonitoringStats, RateLimitStats } from './monitoring.js'
+import type { InspectionWatch } from './request/inspection.js'
+import type { LiveRequest } from './request/live.js'
 import type { GateRequest, Outcome } from './request/request.js'
 import type { RunContext } from './request/work.js'
 
@@ -107,7 +109,7 @@ export class Headgate {
 
   /** This process's view, at no cost to the store. */
   stats(): GateStats {
-    const states = this.#parts.runner.count()
+    const states = this.#parts.runner.live.count()
     const pools: Record<string, PoolStats> = {}
     for (const [name, { runtime, intake, dispatcher, shadow }] of this.#parts.pools) {
       const { outcomes, provider429 } = this.#counts.get(name)!
@@ -130,6 +132,22 @@ export class Headgate {
       granted += counters.granted
     }
     return { pools, roundTrips, granted }
+  }
+
+  /** Requests of this process that are not done, oldest first, at most `limit`. */
+  requests(limit = 100): LiveRequest[] {
+    return this.#parts.runner.live.list(limit)
+  }
+
+  /**
+   * Watches requests' machines by XState's inspection: `watch` is asked once for each request, live or new, for its observer
+   * (undefined leaves it alone). Returns the function that ends it; until the first and after the last watch it costs nothing.
+   * Throws CONFIG_INVALID unless the gate was made with `inspect`. Events carry payloads as they come; `headgate/inspector`
+   * takes them out.
+   */
+  inspect(watch: InspectionWatch): () => void {
+    if (this.#parts.config.inspect !== false) return this.#parts.runner.inspection.watch(watch)
+    throw new HeadgateError('CONFIG_INVALID', 'inspect: expected true to watch machines, got false')
   }
 
   /** What the whole fleet has spent of each limit, read from the store. */

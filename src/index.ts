@@ -29,5 +29,7 @@ export type {
   TimeSummary,
 } from './monitoring.js'
 export type { StreamEvent } from './providers/sse.js'
+export type { InspectionObserver, InspectionWatch } from './request/inspection.js'
+export type { LiveRequest } from './request/live.js'
 export type { AnswerStream, ChatCompletionChunk, GateRequest, Outcome } from './request/request.js'
 export type { RunContext } from './request/work.js'

@@ -16,6 +16,8 @@ import {
   outcomeOf,
   type RequestSpec,
 } from './entry.js'
+import { Inspection } from './inspection.js'
+import { LiveRequests } from './live.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import { runningOf } from './running.js'
@@ -40,9 +42,12 @@ export class RequestRunner {
   readonly #entries = new Map<string, Entry>()
   readonly #machine: typeof requestMachine
   readonly #idle: (() => void)[] = []
+  readonly live: LiveRequests
+  readonly inspection = new Inspection(this.#entries)
 
   constructor(options: RunnerOptions) {
     this.#options = options
+    this.live = new LiveRequests(this.#entries, options.clock)
     const effect =
       (run: (entry: Entry) => void) =>
       ({ context }: { context: RequestContext }) => {
@@ -70,16 +75,6 @@ export class RequestRunner {
     return this.#entries.size
   }
 
-  /** Requests by pool and state. */
-  count(): Map<string, Map<RequestState, number>> {
-    const pools = new Map<string, Map<RequestState, number>>()
-    for (const { spec, state } of this.#entries.values()) {
-      const states = pools.get(spec.pool.config.name) ?? new Map<RequestState, number>()
-      pools.set(spec.pool.config.name, states.set(state, (states.get(state) ?? 0) + 1))
-    }
-    return pools
-  }
-
   /** Starts a request in `queued`. */
   start(spec: RequestSpec): RunningRequest {
     const { clock, inspect } = this.#options
@@ -89,13 +84,14 @@ export class RequestRunner {
       tenant: spec.tenant,
       maxAttempts: spec.pool.config.retry.maxAttempts,
     }
-    const actor = createActor(this.#machine, { input, clock, ...(inspect && { inspect }) })
+    const actor = createActor(this.#machine, { id: spec.id, input, clock, ...(inspect && { inspect }) })
     let resolve: (outcome: Outcome) => void = () => {}
     const outcome = new Promise<Outcome>((settle) => {
       resolve = settle
     })
     const entry = newEntry(spec, actor, resolve)
     this.#entries.set(spec.id, entry)
+    this.inspection.begin(spec.id, actor)
     this.#emitTransition(entry, null, 'xstate.init', 0)
     actor.subscribe({
       next: ({ value, context }) => this.#follow(entry, value, context),
@@ -286,6 +282,7 @@ export class RequestRunner {
     const { spec, actor } = entry
     this.#options.clock.clearTimeout(entry.deadlineTimer)
     this.#entries.delete(spec.id)
+    this.inspection.end(spec.id)
     if (this.#entries.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
     const outcome = outcomeOf(entry, actor.getSnapshot().output)
     entry.onEnd()

@@ -36,7 +36,7 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
     }
   } else {
     app.use(async ({ req }, next) => {
-      const strange = strangerIn(req.raw.headers)
+      const strange = strangerIn(req.header())
       if (strange === undefined) return next()
       const answer = errorAnswer(403, `${strange}: set HEADGATE_API_KEYS to serve others`, { code: 'forbidden' })
       log(answer)

@@ -1,5 +1,4 @@
-import type { ServerOptions } from 'node:http'
-import type { ServerResponse } from 'node:http'
+import { IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
 
 /** What one client may take of a gateway's memory and time. */
 export interface ConnectionLimits {
@@ -31,7 +30,26 @@ export function serverOptionsOf({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: headersTimeoutMs,
     requestTimeout: requestTimeoutMs,
+    IncomingMessage: UpgradableMessage,
     connectionsCheckingInterval: Math.min(MAX_CHECK_INTERVAL_MS, headersTimeoutMs),
+  }
+}
+
+/**
+ * To a server that takes upgrades Node gives every request that offers one, and its body is never read. Some clients offer
+ * HTTP/2 with every request (`Upgrade: h2c`, Java's among them): only a WebSocket is one here.
+ */
+class UpgradableMessage extends IncomingMessage {
+  /** Only declared: the constructor of Node's class sets `upgrade` before a field of this one would be there. */
+  declare private offered: boolean | null
+
+  get upgrade(): boolean | null {
+    return this.offered && this.headers.upgrade?.toLowerCase() === 'websocket'
+  }
+
+  /** Set by Node's parser. */
+  set upgrade(value: boolean | null) {
+    this.offered = value
   }
 }
 

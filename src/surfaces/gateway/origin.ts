@@ -9,11 +9,15 @@ export function isLoopback(host: string): boolean {
  * A page in a browser can reach loopback: by a name of its own that resolves there (the Host tells), or across origins
  * (the Origin tells). It would spend the owner's quota.
  */
-export function strangerIn(headers: Headers): string | undefined {
-  const host = headers.get('host') ?? ''
+export function strangerIn({
+  host = '',
+  origin,
+}: {
+  readonly host?: string
+  readonly origin?: string
+}): string | undefined {
   if (!isLoopback(host.replace(/:\d+$/, ''))) return 'the Host header does not name this machine'
-  const origin = headers.get('origin')
-  if (origin === null) return undefined
+  if (origin === undefined) return undefined
   const named = URL.canParse(origin) ? new URL(origin).hostname : ''
   return isLoopback(named) ? undefined : 'the Origin header names another site'
 }

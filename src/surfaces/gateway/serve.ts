@@ -8,8 +8,10 @@ import type { Headgate } from '../../gate.js'
 import { createHeadgate } from '../../headgate.js'
 import { type GatewayLogger, gatewayApp } from './app.js'
 import { CONNECTION_LIMITS, type ConnectionLimits, cutOffWhenStalled, serverOptionsOf } from './connections.js'
+import type { InspectorSockets } from '../inspector/socket.js'
 import { isLoopback } from './origin.js'
 import { gatewayView } from './routes.js'
+import { acceptInspectors } from './upgrade.js'
 
 const DRAIN_TIMEOUT = '30s'
 /** What is answered still has to be read; who doesn't is cut off. */
@@ -35,7 +37,8 @@ export interface RunningServer {
 /** Serves a gate of its own. Rejects with a HeadgateError when the store does not answer or the port can't be had. */
 export async function startServer(setup: ServerOptions): Promise<RunningServer> {
   const { config, port, host, env, logger, connections = CONNECTION_LIMITS } = setup
-  const options = { ...config, logger: config.logger ?? quieter(logger) }
+  // What nobody looks at costs nothing, and what can be seen has no payloads.
+  const options = { inspect: true, ...config, logger: config.logger ?? quieter(logger) }
   const view = gatewayView(resolveConfig(options), env)
   if (!isLoopback(host) && view.apiKeys.length === 0) {
     const message = `refusing to listen on ${host}, which is not loopback, without HEADGATE_API_KEYS (keys separated by commas)`
@@ -55,11 +58,12 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
       unanswered.add(response)
       response.once('close', () => unanswered.delete(response))
     })
+    const inspectors = acceptInspectors(server, gate, view, options.inspect)
     await listen(server, port, host)
     return {
       url: urlOf(server, host),
       close: () => {
-        closed ??= shutDown(server, unanswered, gate, logger)
+        closed ??= shutDown(server, unanswered, gate, logger, inspectors)
         return closed
       },
     }
@@ -107,6 +111,7 @@ async function shutDown(
   unanswered: ReadonlySet<ServerResponse>,
   gate: Headgate,
   logger: GateLogger,
+  inspectors: InspectorSockets | undefined,
 ): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   for (const response of unanswered) endConnection(response)
@@ -114,6 +119,7 @@ async function shutDown(
     logger.warn({ reason: error.message }, 'not everything ended in time')
   })
   await gate.close()
+  inspectors?.close()
   // Every request has ended, so every answer is on its way.
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
