@@ -10,7 +10,7 @@ export interface RequestInput {
 }
 
 /** Why a request was degraded. */
-export type DegradeReason = 'attempts' | 'deadline' | 'refused'
+export type DegradeReason = 'attempts' | 'budget' | 'deadline' | 'refused'
 
 /** Small and free of payloads: prompts and responses live in the registry, by request id. */
 export interface RequestContext extends RequestInput {
@@ -32,7 +32,8 @@ export type RequestEvent =
   /** No permission will come: the pool is paused for good, or the dispatcher stopped. */
   | { type: 'TOKEN_REFUSED'; failure: Failure }
   | { type: 'CALL_COMPLETED' }
-  | { type: 'CALL_FAILED'; failure: Failure }
+  /** `overBudget`: another attempt would be one retry too many, over all requests. */
+  | { type: 'CALL_FAILED'; failure: Failure; overBudget?: boolean }
   | { type: 'BACKOFF_ELAPSED' }
   | { type: 'DEADLINE' }
   | { type: 'CANCEL' }
@@ -96,7 +97,11 @@ const machineSetup = setup({
   guards: {
     failureIsUnmendable: ({ event }) => event.type === 'CALL_FAILED' && !event.failure.mendable,
     mayRetry: ({ context, event }) =>
-      event.type === 'CALL_FAILED' && event.failure.retryable && context.attempt < context.maxAttempts,
+      event.type === 'CALL_FAILED' &&
+      event.failure.retryable &&
+      context.attempt < context.maxAttempts &&
+      !event.overBudget,
+    budgetIsSpent: ({ event }) => event.type === 'CALL_FAILED' && event.failure.retryable && event.overBudget === true,
     failureIsRetryable: ({ event }) => event.type === 'CALL_FAILED' && event.failure.retryable,
     deadlinePassed: ({ context }) => context.degradeReason === 'deadline',
   },
@@ -153,6 +158,11 @@ export const requestMachine = machineSetup.createMachine({
             actions: ['noteFailure', { type: 'finish', params: { status: 'failed' } }],
           },
           { guard: 'mayRetry', target: 'backing-off', actions: 'noteFailure' },
+          {
+            guard: 'budgetIsSpent',
+            target: 'degraded',
+            actions: ['noteFailure', { type: 'noteReason', params: { reason: 'budget' } }],
+          },
           {
             guard: 'failureIsRetryable',
             target: 'degraded',

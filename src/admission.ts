@@ -20,13 +20,17 @@ import {
 } from './intake/input.js'
 import type { Admission, Intake } from './intake/intake.js'
 import type { HttpCaller } from './providers/http-caller.js'
-import type { PoolRuntime } from './request/entry.js'
-import { EventStream } from './request/event-stream.js'
-import { httpWork } from './request/http-work.js'
+import { pathOf } from './providers/apis.js'
+import type { Alternatives, PoolRuntime } from './request/entry.js'
+import { EventStream, type StreamTarget } from './request/event-stream.js'
+import { type HttpWork, httpWork } from './request/http-work.js'
+import type { GateRequest } from './request/request.js'
 import type { RequestRunner } from './request/runner.js'
 import { functionWork, type RunContext, type Work } from './request/work.js'
 
 const DEFAULT_TENANT = 'default'
+
+type HttpInput = ChatInput | ApiInput
 
 export interface GatePool {
   readonly runtime: PoolRuntime
@@ -55,21 +59,70 @@ interface Call {
   readonly work: Work
   readonly tokens: number
   readonly model: string
-  readonly stream?: EventStream | undefined
+  readonly stream?: StreamTarget | undefined
+  readonly reader?: EventStream | undefined
+  readonly stands?: readonly Stand[]
+  readonly origin?: Origin | undefined
 }
+
+/** The request that another one stands in for. */
+interface Origin {
+  readonly id: string
+  readonly deadlineMs: number | undefined
+  readonly stream: StreamTarget | undefined
+}
+
+/** What makes the same request in another pool, for one that is known by then. */
+type Stand = (origin: Origin) => GateRequest | undefined
 
 /** Makes requests of inputs: checks them, works out what they cost, and says at once what can't be served. */
 export class Admissions {
   constructor(private readonly parts: AdmissionParts) {}
 
   /** A call over HTTP. */
-  post(input: ChatInput | ApiInput): Admitted {
+  post(input: HttpInput): Admitted {
     checkCall(input, this.parts.pools)
+    return this.#post(input)
+  }
+
+  #post(input: HttpInput, origin?: Origin): Admitted {
     const { config } = this.#pool(input.pool).runtime
     const payload = payloadOf(input, config.provider, config.models[0] ?? '')
-    const stream = payload.stream ? new EventStream() : undefined
+    const reader = payload.stream && !origin ? new EventStream() : undefined
+    const stream = origin?.stream ?? reader
     const work = httpWork(this.parts.caller, config, { ...payload, stream })
-    return this.#admit({ input, work, tokens: payload.tokens, model: payload.model, stream })
+    // Who stands in for another asks nobody else. And vectors of another model mean nothing beside this one's.
+    const mayFallBack = !origin && input.degrade !== false && payload.api !== 'embeddings'
+    const stands = mayFallBack ? config.fallback.map((name) => this.#standIn(name, input, work)) : []
+    return this.#admit({ input, work, tokens: payload.tokens, model: payload.model, stream, reader, stands, origin })
+  }
+
+  /** The same request to another pool, and its model. A pool that is full, or can't make the deadline, is no help. */
+  #standIn(
+    pool: string,
+    { pool: own, tenant, priority, estimatedTokens, headers, ...call }: HttpInput,
+    work: HttpWork,
+  ): Stand {
+    const common = { pool, tenant, priority, estimatedTokens, degrade: false }
+    return (origin) => {
+      const { config } = this.#pool(pool).runtime
+      if ('api' in call && pathOf(call.api, config.provider) === undefined) return undefined
+      const [model = ''] = config.models
+      const body: Record<string, unknown> = { ...work.body(), model }
+      // What the caller says to one provider is not for another.
+      const same = config.baseURL === this.#pool(own).runtime.config.baseURL
+      const input = { ...common, ...(same && headers && { headers }), body }
+      try {
+        const { intake, admission } = this.#post(
+          'api' in call ? { ...input, api: call.api } : { ...input, messages: body.messages as readonly unknown[] },
+          origin,
+        )
+        return intake.tryEnter(admission, 'accepted before')?.request
+      } catch (error) {
+        if (error instanceof HeadgateError) return undefined
+        throw error
+      }
+    }
   }
 
   /** A function to be governed. */
@@ -88,32 +141,55 @@ export class Admissions {
     return this.#estimateMs(pool, this.#asked(pool, tenant, priority, tokens))
   }
 
-  #admit({ input, work, tokens, model, stream }: Call): Admitted {
+  #admit({ input, work, tokens, model, stream, reader, stands = [], origin }: Call): Admitted {
     const { clock, runner, config } = this.parts
     const { runtime, intake, shadow } = this.#pool(input.pool)
     const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
     // One signal may stand for a thousand requests; Node would warn of a leak from the eleventh on.
     if (signal) setMaxListeners(0, signal)
     const arrivedMs = clock.now()
-    const deadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
+    const ownDeadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
+    const deadlineMs = origin ? origin.deadlineMs : ownDeadlineMs
     const tooLarge = runtime.plan.tooLarge({ tokens }, tenant)
     if (tooLarge) {
       const { id, max, cost } = tooLarge
       throw new HeadgateError('BAD_REQUEST', `the request costs ${cost} of ${id}, which allows at most ${max}`)
     }
     const asked = this.#asked(input.pool, tenant, priority, tokens)
-    if (deadlineMs !== undefined && !shadow) this.#checkDeadline(input.pool, asked, deadlineMs - arrivedMs)
+    // Who has another pool to go to goes there, instead of being turned away.
+    if (deadlineMs !== undefined && !shadow && stands.length === 0) {
+      this.#checkDeadline(input.pool, asked, deadlineMs - arrivedMs)
+    }
     const id = randomUUID()
     const { flowKey, draws } = asked
     const tenantWeight = config.tenants.get(tenant)?.weight ?? 1
     const classWeight = PRIORITY_WEIGHT[priority]
     const flow = { tenant, flowKey, tenantWeight, classWeight, draws }
     const when = { arrivedMs, deadlineMs, signal }
-    const start = () =>
-      runner.start({ id, pool: runtime, ...flow, estimatedTokens: tokens, work, stream, model, ...when })
+    const alternatives = this.#alternatives(input.pool, asked, stands, { id, deadlineMs })
+    const ends = { alternatives, degrades: input.degrade, fallbackFor: origin?.id }
+    const what = { estimatedTokens: tokens, work, stream, reader, model }
+    const start = () => runner.start({ id, pool: runtime, ...flow, ...what, ...when, ...ends })
     const waitMs = () => this.#estimateMs(input.pool, asked)
     const weight = tenantWeight * classWeight
     return { intake, admission: { id, flowKey, weight, deadlineMs, signal, waitMs, start } }
+  }
+
+  #alternatives(
+    pool: string,
+    asked: Asked,
+    stands: readonly Stand[],
+    origin: Omit<Origin, 'stream'>,
+  ): Alternatives | undefined {
+    if (stands.length === 0) return undefined
+    const { dispatcher, shadow } = this.#pool(pool)
+    const { outlook } = dispatcher
+    return {
+      fallbacks: stands.map((stand) => (stream) => stand({ ...origin, stream })),
+      // Where nothing is delayed there is nothing to escape from.
+      coolDownMs: () => (shadow ? 0 : outlook.coolDownMs(asked.pool)),
+      leastWaitMs: () => (shadow ? 0 : outlook.leastWaitMs(asked)),
+    }
   }
 
   #asked(pool: string, tenant = DEFAULT_TENANT, priority: Priority = 'normal', tokens = 0): Asked {

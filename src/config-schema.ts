@@ -7,6 +7,9 @@ const DEFAULT_NAMESPACE = 'headgate'
 const DEFAULT_GUARD_MS = 150
 const DEFAULT_TIMEOUT_MS = 600_000
 const DEFAULT_RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
+/** In a window of 10 s: 100 retries and one for every fifth request. */
+const DEFAULT_RETRY_BUDGET = { ratio: 0.2, minPerSecond: 10 }
+const NO_RETRY_BUDGET = { ratio: 0, minPerSecond: Number.POSITIVE_INFINITY }
 const MAX_WEIGHT = 1_000_000
 
 /** Names go into store keys and ids, where `|`, braces and spaces would have a meaning. */
@@ -81,6 +84,18 @@ const prices = z.strictObject(
   { currency: text, promptPer1M: price, completionPer1M: price },
   { error: 'an object with currency, promptPer1M and completionPer1M' },
 )
+const RETRY_BUDGET = 'false, or an object with ratio or minPerSecond'
+const share = z.number({ error: 'a number ≥ 0' }).min(0, { error: 'a number ≥ 0' })
+const retryBudget = z.union(
+  [
+    z.strictObject({
+      ratio: share.default(DEFAULT_RETRY_BUDGET.ratio),
+      minPerSecond: share.default(DEFAULT_RETRY_BUDGET.minPerSecond),
+    }),
+    z.literal(false).transform(() => NO_RETRY_BUDGET),
+  ],
+  { error: RETRY_BUDGET },
+)
 const BASE_URL = 'an http or https URL without a query'
 const pool = z
   .strictObject(
@@ -137,6 +152,7 @@ export const gateSchema = z.strictObject(
     limitSets: z.record(name, someLimits, { error: 'an object of limits by name' }).default({}),
     tenants: z.record(name, tenant, { error: 'an object of tenants by name' }).default({}),
     queue: queue.default({}),
+    retryBudget: retryBudget.default(DEFAULT_RETRY_BUDGET),
     // Turned away in config.ts, in words of its own.
     cache: z.unknown().optional(),
     logger: readAs('an object with the methods debug, info and warn', (value) =>

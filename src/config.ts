@@ -4,7 +4,8 @@ import { describeIssues, problem } from './config-problems.js'
 import { gateSchema, type ParsedPool } from './config-schema.js'
 import type { Rate } from './durations.js'
 import { HeadgateError } from './errors.js'
-import type { Provider } from './providers/index.js'
+import { wireOf } from './providers/apis.js'
+import { type Provider, providerByName } from './providers/index.js'
 
 export { configFromEnv, loadConfigFile, loadDotEnv } from './config-file.js'
 export { type Rate, SLACK_MS } from './durations.js'
@@ -48,7 +49,7 @@ export interface PoolOptions {
     readonly baseMs?: number | string
     readonly capMs?: number | string
   }
-  /** Pools to try, in order, when this one can't serve. */
+  /** Pools to try, in order, when this one can't serve; each is asked for its first model. */
   readonly fallback?: readonly string[]
   readonly degradedMessage?: string
   /** Default: the gate's. */
@@ -83,6 +84,11 @@ export interface GateOptions {
   readonly tenants?: Readonly<Record<string, { readonly weight?: number; readonly limits?: LimitOptions }>>
   /** Bounds per pool: default 1000 queued, 256 past the queue. */
   readonly queue?: QueueOptions
+  /**
+   * What all requests of this process together may retry in any ten seconds: this share of the requests, and so many for
+   * each second besides. Default 0.2 and 10; false: as much as each one may.
+   */
+  readonly retryBudget?: false | { readonly ratio?: number; readonly minPerSecond?: number }
   readonly logger?: GateLogger
   /** Let inspectors look at the machines (`true`), or pass every machine's inspection events to an observer. Default false. */
   readonly inspect?: boolean | ((event: InspectionEvent) => void)
@@ -133,6 +139,7 @@ export interface ResolvedConfig {
   readonly pools: ReadonlyMap<string, PoolConfig>
   readonly limitSets: ReadonlyMap<string, DimensionLimits>
   readonly tenants: ReadonlyMap<string, TenantConfig>
+  readonly retryBudget: { readonly ratio: number; readonly minPerSecond: number }
   readonly logger: GateLogger | undefined
   readonly inspect: boolean | ((event: InspectionEvent) => void)
   readonly shadow: boolean
@@ -147,7 +154,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
   const parsed = gateSchema.safeParse(input)
   const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
   if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
-  const { redis, namespace, pools, limitSets, tenants, queue, logger, inspect } = parsed.data
+  const { redis, namespace, pools, limitSets, tenants, queue, retryBudget, logger, inspect } = parsed.data
   const { shadow, monitoring, isolatedMaxMs } = parsed.data
   const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
   return {
@@ -156,6 +163,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
     pools: new Map(Object.entries(pools).map(([name, pool]) => [name, poolConfig(name, pool, bounds)])),
     limitSets: new Map(Object.entries(limitSets)),
     tenants: new Map(Object.entries(tenants)),
+    retryBudget,
     logger,
     inspect,
     shadow,
@@ -192,10 +200,26 @@ function crossCheck(input: unknown): string[] {
     const { fallback, limits } = recordOf(value)
     const others = Object.keys(recordOf(pools)).filter((other) => other !== name)
     problems.push(...strangers(['pools', name, 'fallback'], fallback, 'another pool', others))
+    problems.push(...otherWires(recordOf(pools), name, fallback))
     const sets = Object.keys(recordOf(limitSets))
     problems.push(...strangers(['pools', name, 'limits', 'also'], recordOf(limits).also, 'a limit set', sets))
   }
   return problems
+}
+
+/** An answer of another API could not be told from this one's by who asked. */
+function otherWires(pools: Record<string, unknown>, name: string, fallback: unknown): string[] {
+  const wireOfPool = (pool: unknown) => {
+    const { provider } = recordOf(pools[String(pool)])
+    const known = typeof provider === 'string' ? providerByName(provider) : recordOf(provider)
+    return typeof known?.chatPath === 'string' ? wireOf({ chatPath: known.chatPath }) : undefined
+  }
+  const own = wireOfPool(name)
+  return (Array.isArray(fallback) ? fallback : []).flatMap((other, index) => {
+    const wire = wireOfPool(other)
+    if (own === undefined || wire === undefined || wire === own) return []
+    return [problem(['pools', name, 'fallback', index], `a pool that speaks ${own}'s API as this one does`, other)]
+  })
 }
 
 function notYet(key: string): string {

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'eventemitter3'
+import type { DegradeReason } from '../machines/request-machine.js'
 import type { DegradedVia, DispatcherState, ErrorCode, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
 
 /** One step of one request. Entering the first state is a step too, with `from: null`. */
@@ -34,8 +35,12 @@ export interface OutcomeEvent {
   /** What was asked for. */
   readonly model: string
   readonly status: OutcomeStatus
-  /** Where a degraded answer came from. */
+  /** Why it was degraded. */
+  readonly reason?: DegradeReason
+  /** Where the answer came from, if not from a call of its own. */
   readonly via: DegradedVia | undefined
+  /** The id of the request that this one, in a fallback pool, stood in for: it has an outcome of its own. */
+  readonly fallbackFor?: string
   /** Of the error that ended it; there is one unless it completed. */
   readonly code: ErrorCode | undefined
   /** Of the provider's response, where a call over HTTP completed. */

@@ -16,6 +16,7 @@ import type { Monitoring, MonitoringStats, RateLimitStats } from './monitoring.j
 import type { InspectionWatch } from './request/inspection.js'
 import type { LiveRequest } from './request/live.js'
 import type { GateRequest, Outcome } from './request/request.js'
+import type { RetryBudget } from './request/retry-budget.js'
 import type { RunContext } from './request/work.js'
 
 /** Leaves a command the rest of 5 s for its own start. */
@@ -29,6 +30,7 @@ export interface GateParts extends AdmissionParts {
   readonly connection: RedisConnection | undefined
   /** Undefined where it is turned off. */
   readonly monitor: Monitoring | undefined
+  readonly retryBudget: Pick<RetryBudget, 'counts'>
 }
 
 /** Governs calls: see `createHeadgate`. */
@@ -131,7 +133,7 @@ export class Headgate {
       roundTrips += counters.roundTrips
       granted += counters.granted
     }
-    return { pools, roundTrips, granted }
+    return { pools, roundTrips, granted, retries: this.#parts.retryBudget.counts }
   }
 
   /** Requests of this process that are not done, oldest first, at most `limit`. */

@@ -13,6 +13,7 @@ import { RedisConnection, RedisStore } from './limits/redis-store.js'
 import { logEvents } from './observe/logger.js'
 import { Monitor } from './observe/monitoring/monitor.js'
 import { HttpCaller } from './providers/http-caller.js'
+import { RetryBudget } from './request/retry-budget.js'
 import { RequestRunner } from './request/runner.js'
 
 /** A dead process's slots are back after this, and after the time until somebody asks: within 10 s. */
@@ -40,10 +41,22 @@ export function createHeadgate(options: GateOptions): Headgate {
     }
   }
   const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
-  const runner = new RequestRunner({ clock, events, random: Math.random, inspect })
+  const retryBudget = new RetryBudget(clock, config.retryBudget)
+  const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
   const caller = new HttpCaller({ clock })
   const monitor = config.monitoring ? new Monitor({ config, clock, events, groups, connection }) : undefined
-  const gate = new Headgate({ config, clock, events, pools, dispatchers, runner, caller, connection, monitor })
+  const gate = new Headgate({
+    config,
+    clock,
+    events,
+    pools,
+    dispatchers,
+    runner,
+    retryBudget,
+    caller,
+    connection,
+    monitor,
+  })
   monitor?.watch(gate)
   return gate
 }

@@ -35,13 +35,14 @@ function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerCont
     headers: {
       ...headersOf(request.id, { attempts, queuedMs, waitedMs }),
       'x-headgate-outcome': outcome.status,
+      ...viaOf(outcome),
       ...(retryAfterMs !== undefined && { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
     },
     log: { requestId: request.id, ...logOf(outcome) },
   }
 }
 
-/** How it ends is not known yet, except for a message in place of an answer. */
+/** How it ends is not known yet, except where the answer is another one's. */
 function streamedAnswer(
   request: GateRequest,
   stream: AnswerStream,
@@ -54,7 +55,7 @@ function streamedAnswer(
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       ...headersOf(request.id, start),
-      ...(!start.head && { 'x-headgate-outcome': 'degraded' }),
+      ...(start.via && { 'x-headgate-outcome': 'degraded', ...viaOf(start) }),
     },
     body: {
       texts: textsOf(request, stream, context),
@@ -74,9 +75,14 @@ function headersOf(id: string, { attempts, queuedMs, waitedMs }: Pick<Outcome, '
   }
 }
 
-function logOf({ status, attempts, queuedMs, waitedMs, calledMs, backedOffMs, usage, error }: Outcome) {
+function viaOf({ via }: Pick<Outcome, 'via'>) {
+  return via && { 'x-headgate-via': via }
+}
+
+function logOf({ status, via, attempts, queuedMs, waitedMs, calledMs, backedOffMs, usage, error }: Outcome) {
   return {
     outcome: status,
+    ...(via && { via }),
     attempts,
     queuedMs,
     waitedMs,

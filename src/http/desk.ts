@@ -77,6 +77,7 @@ export class HttpDesk {
     } catch (error) {
       if (error instanceof Refusal) return error.answer
       if (error instanceof HeadgateError && error.code === 'BAD_REQUEST') return badInput(error, wire)
+      if (error instanceof HeadgateError && error.code === 'DEADLINE_EXCEEDED') return tooLate(error, wire)
       if (signal.aborted) return HUNG_UP
       throw error
     }
@@ -118,6 +119,7 @@ export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, ro
     priority: (headers.get('x-headgate-priority') ?? undefined) as Priority | undefined,
     deadline: headers.get('x-headgate-deadline') ?? undefined,
     headers: Object.fromEntries([...headers].filter(([name]) => PASSED_ON.test(name))),
+    degrade: flagOf(headers.get('x-headgate-degrade')),
     signal,
   }
   const { model = body.model } = route
@@ -127,9 +129,20 @@ export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, ro
   return { ...common, messages, body: { ...body, model } }
 }
 
+/** Its deadline can't be made, so it was not even accepted. */
+function tooLate(error: HeadgateError, wire: Wire): Answer {
+  const seconds = Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))
+  return errorAnswer(504, error.message, { code: codeOf(error), headers: { 'retry-after': String(seconds) }, wire })
+}
+
+/** What is neither is for the gate to refuse. */
+function flagOf(text: string | null): boolean | undefined {
+  return text === null ? undefined : text === 'true' || text === 'false' ? text === 'true' : (text as never)
+}
+
 /** The gate's messages begin with the name of the field; some of these came in a header. */
 function badInput(error: HeadgateError, wire: Wire): Answer {
-  const message = error.message.replace(/^(?=(?:tenant|priority|deadline): )/, 'x-headgate-')
+  const message = error.message.replace(/^(?=(?:tenant|priority|deadline|degrade): )/, 'x-headgate-')
   const [, param] = /^([\w-]+): /.exec(message) ?? []
   return errorAnswer(400, message, { code: codeOf(error), param, wire })
 }

@@ -18,6 +18,8 @@ export interface CallInput {
   /** From now: ms, or a duration such as `30s`. Default: none. */
   readonly deadline?: number | string
   readonly signal?: AbortSignal
+  /** False: no answer but the pool's own. What can't be served ends with its error (RATE_LIMITED, …). Default true. */
+  readonly degrade?: boolean
   /** LLM tokens to reserve, prompt and completion; default: estimated from the messages. */
   readonly estimatedTokens?: number
 }
@@ -72,7 +74,7 @@ export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>)
   if (typeof input !== 'object' || input === null) throw bad('input', 'an object with a pool', input)
   if (!pools.has(input.pool))
     throw bad('pool', `one of ${[...pools.keys()].join(', ') || 'none configured'}`, input.pool)
-  const { tenant, priority, estimatedTokens, signal } = input
+  const { tenant, priority, estimatedTokens, signal, degrade } = input
   if (tenant !== undefined && !(typeof tenant === 'string' && NAME.test(tenant))) {
     throw bad('tenant', 'up to 100 letters, digits or . : / @ _ -', tenant)
   }
@@ -82,6 +84,7 @@ export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>)
   if (estimatedTokens !== undefined && !(Number.isSafeInteger(estimatedTokens) && estimatedTokens >= 0)) {
     throw bad('estimatedTokens', 'a whole number ≥ 0', estimatedTokens)
   }
+  if (degrade !== undefined && typeof degrade !== 'boolean') throw bad('degrade', 'true or false', degrade)
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw bad('signal', 'an AbortSignal', signal)
 }
 

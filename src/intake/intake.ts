@@ -73,10 +73,14 @@ export class Intake {
     return this.#gate.size
   }
 
-  /** Takes a place now, or returns undefined at once. Throws CANCELLED for a signal that fired before: it won't again. */
-  tryEnter(admission: Admission): RunningRequest | undefined {
+  /**
+   * Takes a place now, or returns undefined at once. Throws CANCELLED for a signal that fired before: it won't again.
+   * A closed gate lets through what goes on with a request that was accepted before.
+   */
+  tryEnter(admission: Admission, standing: 'new' | 'accepted before' = 'new'): RunningRequest | undefined {
     if (admission.signal?.aborted) throw cancelledAtGate()
-    if (this.#closed || this.#gate.size > 0 || this.#queue.size >= this.maxQueued) return undefined
+    if ((this.#closed && standing === 'new') || this.#gate.size > 0 || this.#queue.size >= this.maxQueued)
+      return undefined
     return this.#enter(admission)
   }
 

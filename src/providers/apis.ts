@@ -20,7 +20,7 @@ export function apiAt(path: string): { readonly api: ApiName; readonly wire: Wir
   return api && { api, wire: 'openai' }
 }
 
-export function wireOf({ chatPath }: Provider): Wire {
+export function wireOf({ chatPath }: Pick<Provider, 'chatPath'>): Wire {
   return chatPath.endsWith('/messages') ? 'anthropic' : 'openai'
 }
 

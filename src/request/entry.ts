@@ -10,7 +10,7 @@ import type { PoolPlan } from '../limits/plan.js'
 import type { LimitSpec } from '../limits/store.js'
 import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
-import type { EventStream } from './event-stream.js'
+import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, Outcome } from './request.js'
 import type { Work } from './work.js'
 
@@ -21,6 +21,19 @@ export interface PoolRuntime {
   /** Of its group. */
   readonly limits: readonly LimitSpec[]
   readonly permits: Permits
+}
+
+/** Starts the same request in another pool; undefined when that can't take it now. */
+export type Fallback = (stream: StreamTarget | undefined) => GateRequest | undefined
+
+/** Where else a request may be answered than in its own pool, and what it knows of the wait there. */
+export interface Alternatives {
+  /** In the order in which they are asked. */
+  readonly fallbacks: readonly Fallback[]
+  /** Left of the own pool's cool-down, in ms; `Infinity` while an operator pauses it. */
+  readonly coolDownMs: () => number
+  /** How long a token of the own pool is sure to take, in ms. */
+  readonly leastWaitMs: () => number
 }
 
 export interface RequestSpec {
@@ -34,14 +47,25 @@ export interface RequestSpec {
   readonly estimatedTokens: number
   readonly work: Work
   /** Where the answer goes bit by bit, if it is to. */
-  readonly stream: EventStream | undefined
+  readonly stream: StreamTarget | undefined
+  /** The same, where it is this request's own to hand out. */
+  readonly reader?: EventStream | undefined
   readonly model: string
   /** Local time at which the wait at the gate began. */
   readonly arrivedMs: number
   /** Local time; undefined for none. */
   readonly deadlineMs: number | undefined
   readonly signal: AbortSignal | undefined
+  /** What may answer in the pool's place before its message does. */
+  readonly alternatives?: Alternatives | undefined
+  /** False: an error rather than any answer in place of the pool's. */
+  readonly degrades?: boolean | undefined
+  /** The request that this one stands in for. */
+  readonly fallbackFor?: string | undefined
 }
+
+/** Numbers of an outcome that requests in other pools add to. */
+type Spent = { -readonly [K in 'attempts' | 'queuedMs' | 'waitedMs' | 'calledMs' | 'backedOffMs']: Outcome[K] }
 
 /** Everything about one request that does not belong in its machine: payloads, timers, grant, times. */
 export interface Entry {
@@ -65,7 +89,12 @@ export interface Entry {
   failure: ProviderFailure | undefined
   value: unknown
   httpStatus: number | undefined
-  usage: Usage | undefined
+  usage: Partial<Usage> | undefined
+  /** The request in another pool that stands in for this one now. */
+  helper: GateRequest | undefined
+  readonly helped: Spent
+  /** What broke an answer that another pool had begun. */
+  endedBy: HeadgateError | undefined
   /** Set by the queue: the request left it, whichever way. */
   onEnd: () => void
   resolve: (outcome: Outcome) => void
@@ -93,6 +122,9 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     value: undefined,
     httpStatus: undefined,
     usage: undefined,
+    helper: undefined,
+    helped: { attempts: 0, queuedMs: 0, waitedMs: 0, calledMs: 0, backedOffMs: 0 },
+    endedBy: undefined,
     onEnd: () => {},
   }
 }
@@ -109,29 +141,29 @@ export function internalFailure(cause: unknown): ProviderFailure {
 
 /** The outcome of a request that is done. */
 export function outcomeOf(entry: Entry, output: RequestOutput | undefined): Outcome {
-  const { spec, msIn } = entry
+  const { spec, msIn, helped } = entry
   const status = output?.status ?? 'failed'
   const answered = status === 'completed' || status === 'degraded'
   return {
     status,
     ...(answered && { value: entry.value }),
     ...(entry.httpStatus !== undefined && { httpStatus: entry.httpStatus }),
-    ...(status !== 'completed' && { error: errorOf(entry, output?.code) }),
+    ...(status !== 'completed' && { error: errorOf(entry, output) }),
     ...(output?.degradeReason && { reason: output.degradeReason }),
     ...(output?.via && { via: output.via }),
     usage: { estimatedTokens: spec.estimatedTokens, ...entry.usage },
-    attempts: output?.attempts ?? entry.attempt,
-    queuedMs: msIn.queued,
-    waitedMs: msIn['waiting-for-token'],
-    calledMs: msIn.calling,
-    backedOffMs: msIn['backing-off'],
+    attempts: (output?.attempts ?? entry.attempt) + helped.attempts,
+    queuedMs: msIn.queued + helped.queuedMs,
+    waitedMs: msIn['waiting-for-token'] + helped.waitedMs,
+    calledMs: msIn.calling + helped.calledMs,
+    backedOffMs: msIn['backing-off'] + helped.backedOffMs,
   }
 }
 
 /** What is told of it: neither value nor message. */
 export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent {
   const { config } = spec.pool
-  const { status, usage, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
+  const { status, reason, via, usage, attempts, queuedMs, waitedMs, calledMs, backedOffMs } = outcome
   const { estimatedTokens, promptTokens, completionTokens, totalTokens } = usage
   const told = promptTokens !== undefined && completionTokens !== undefined && totalTokens !== undefined
   const counted = told
@@ -145,14 +177,17 @@ export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent 
     tenant: spec.tenant,
     model: spec.model,
     status,
-    via: outcome.via,
+    ...(reason && { reason }),
+    via,
+    ...(spec.fallbackFor !== undefined && { fallbackFor: spec.fallbackFor }),
     code: outcome.error?.code,
     httpStatus: outcome.httpStatus,
     estimatedTokens,
     usedTokens: completed ? counted : 0,
     refundedTokens: refunds ? Math.max(0, estimatedTokens - counted) : 0,
-    promptTokens,
-    completionTokens,
+    // The request in the fallback tells of these itself.
+    promptTokens: via === 'fallback' ? undefined : promptTokens,
+    completionTokens: via === 'fallback' ? undefined : completionTokens,
     attempts,
     queuedMs,
     waitedMs,
@@ -161,10 +196,12 @@ export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent 
   }
 }
 
-function errorOf(entry: Entry, code: HeadgateError['code'] | undefined): HeadgateError {
-  const { failure, spec } = entry
+function errorOf(entry: Entry, output: RequestOutput | undefined): HeadgateError {
+  const { failure, spec, endedBy } = entry
   const { name } = spec.pool.config
+  const code = output?.code
   if (code === 'CANCELLED') return new HeadgateError('CANCELLED', 'the request was cancelled')
+  if (endedBy) return endedBy
   const details = {
     ...(failure?.status !== undefined && { status: failure.status }),
     ...(failure?.providerCode !== undefined && { providerCode: failure.providerCode }),
@@ -175,7 +212,8 @@ function errorOf(entry: Entry, code: HeadgateError['code'] | undefined): Headgat
     const last = failure ? `; the last attempt failed: ${failure.message}` : ''
     return new HeadgateError(code, `pool ${name}: the deadline passed${last}`, { ...details, retryable: true })
   }
-  const message = failure?.message ?? 'the request failed'
+  const said = failure?.message ?? 'the request failed'
+  const message = output?.degradeReason === 'budget' ? `${said}; not retried: the gate's retry budget is spent` : said
   return new HeadgateError(code ?? failure?.code ?? 'PROVIDER_ERROR', message, {
     ...details,
     retryable: failure?.retryable ?? false,

@@ -1,3 +1,4 @@
+import type { DegradedVia } from '../../machines/vocabulary.js'
 import { HeadgateError } from '../errors.js'
 import type { ResponseHead } from '../providers/provider.js'
 import type { StreamEvent } from '../providers/sse.js'
@@ -15,6 +16,41 @@ export interface StreamStart {
   readonly attempts: number
   readonly queuedMs: number
   readonly waitedMs: number
+  /** Where it comes from, if not from the request's own call. */
+  readonly via?: DegradedVia | undefined
+}
+
+/** Where a request puts its streamed answer. */
+export interface StreamTarget {
+  /** Whether anything went to the reader: from then on nothing is retried. */
+  readonly begun: boolean
+  begin(start: StreamStart): void
+  put(event: StreamEvent): void
+  /** Resolves when the reader has caught up, or won't any more. */
+  room(): Promise<void>
+  end(error?: HeadgateError): void
+}
+
+/** The stream of a request for another one that stands in for it: that ends only its own part of it. */
+export class LentStream implements StreamTarget {
+  constructor(
+    private readonly lender: StreamTarget,
+    readonly begin: (start: StreamStart) => void,
+  ) {}
+
+  get begun(): boolean {
+    return this.lender.begun
+  }
+
+  put(event: StreamEvent): void {
+    this.lender.put(event)
+  }
+
+  room(): Promise<void> {
+    return this.lender.room()
+  }
+
+  end(): void {}
 }
 
 /**
@@ -23,7 +59,7 @@ export interface StreamStart {
  * Invariants: nothing is put in before `begin`, nothing after `end`; at most MAX_WAITING_CHARS and what one read from
  * the socket holds wait for the reader; a reader who goes away before the end is told to the call.
  */
-export class EventStream {
+export class EventStream implements StreamTarget {
   /** Resolves when the answer begins; with undefined when it ended before. */
   readonly started: Promise<StreamStart | undefined>
   #resolveStarted: (start: StreamStart | undefined) => void = () => {}
@@ -43,7 +79,6 @@ export class EventStream {
     })
   }
 
-  /** Whether anything went to the reader: from then on nothing is retried. */
   get begun(): boolean {
     return this.#begun
   }
@@ -64,7 +99,6 @@ export class EventStream {
     this.#wakeReader()
   }
 
-  /** Resolves when the reader has caught up, or won't any more. */
   room(): Promise<void> {
     if (this.#ended || this.#waitingChars <= MAX_WAITING_CHARS) return Promise.resolve()
     return new Promise((resolve) => {

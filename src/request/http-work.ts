@@ -11,7 +11,7 @@ import {
   type Usage,
 } from '../providers/provider.js'
 import { SseReader, type StreamEvent } from '../providers/sse.js'
-import type { EventStream } from './event-stream.js'
+import type { StreamTarget } from './event-stream.js'
 import type { CallContext, CallEnd, Work } from './work.js'
 
 /** Comments and heartbeats kept for the reader while nothing says yet that the answer begins. */
@@ -29,11 +29,17 @@ export interface Post {
   /** Of the caller's own, with lower-case names; they go before the profile's. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Where the answer goes bit by bit; left out for one that is wanted whole. */
-  readonly stream?: EventStream | undefined
+  readonly stream?: StreamTarget | undefined
+}
+
+/** A call over HTTP, and what it sends. */
+export interface HttpWork extends Work {
+  /** The caller's body as it was when the request was made. */
+  readonly body: () => Readonly<Record<string, unknown>>
 }
 
 /** A call over HTTP. The body is serialized once, whatever the number of attempts. */
-export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Work {
+export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): HttpWork {
   const { provider, baseURL, apiKey } = target
   const { api, stream } = post
   const path = pathOf(api, provider)
@@ -43,6 +49,11 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Wo
   const text = serialize(body)
   return {
     answersInWords: api === 'chat',
+    body() {
+      const sent: Record<string, unknown> = JSON.parse(text)
+      if (hidden) sent.stream_options = post.body.stream_options
+      return sent
+    },
     async call(context) {
       const { requestId, callTimeoutMs, signal, maySend } = context
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
@@ -87,7 +98,7 @@ class AnswerSink implements StreamSink {
   constructor(
     private readonly api: ApiName,
     private readonly provider: Provider,
-    private readonly stream: EventStream,
+    private readonly stream: StreamTarget,
     private readonly hidden: boolean,
     private readonly context: CallContext,
   ) {}

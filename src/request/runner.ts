@@ -4,9 +4,7 @@ import type { RequestState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
-import { wireOf } from '../providers/apis.js'
-import type { ResponseHead } from '../providers/provider.js'
-import { degradedAnswer, degradedEvents } from './degraded-answer.js'
+import { type BeginNote, Degrading } from './degrading.js'
 import {
   attemptFailed,
   type Entry,
@@ -18,8 +16,10 @@ import {
 } from './entry.js'
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
+import type { ProviderFailure } from '../providers/provider.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
+import type { RetryBudget } from './retry-budget.js'
 import { runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
 import type { CallEnd } from './work.js'
@@ -29,6 +29,8 @@ export interface RunnerOptions {
   readonly events: GateEmitter
   /** Uniform in [0, 1). */
   readonly random: () => number
+  /** What all requests together may retry; left out: as much as each one may. */
+  readonly retryBudget?: RetryBudget
   /** XState's inspection observer, for whoever watches the machines. */
   readonly inspect?: ((event: InspectionEvent) => void) | undefined
 }
@@ -42,12 +44,18 @@ export class RequestRunner {
   readonly #entries = new Map<string, Entry>()
   readonly #machine: typeof requestMachine
   readonly #idle: (() => void)[] = []
+  readonly #degrading: Degrading
   readonly live: LiveRequests
   readonly inspection = new Inspection(this.#entries)
 
   constructor(options: RunnerOptions) {
     this.#options = options
     this.live = new LiveRequests(this.#entries, options.clock)
+    this.#degrading = new Degrading({
+      clock: options.clock,
+      send: (entry, event) => this.#send(entry, event),
+      begin: (entry, start) => this.#begin(entry, start),
+    })
     const effect =
       (run: (entry: Entry) => void) =>
       ({ context }: { context: RequestContext }) => {
@@ -64,8 +72,8 @@ export class RequestRunner {
         abortCall: effect((entry) => this.#abortCall(entry)),
         startBackoff: effect((entry) => this.#startBackoff(entry)),
         stopBackoff: effect((entry) => this.#options.clock.clearTimeout(entry.backoffTimer)),
-        startDegrading: effect((entry) => this.#degrade(entry)),
-        stopDegrading: () => {},
+        startDegrading: effect((entry) => this.#degrading.start(entry)),
+        stopDegrading: effect((entry) => this.#degrading.stop(entry)),
       },
     })
   }
@@ -92,6 +100,8 @@ export class RequestRunner {
     const entry = newEntry(spec, actor, resolve)
     this.#entries.set(spec.id, entry)
     this.inspection.begin(spec.id, actor)
+    // Who stands in for another is no traffic of its own.
+    if (spec.fallbackFor === undefined) this.#options.retryBudget?.earn()
     this.#emitTransition(entry, null, 'xstate.init', 0)
     actor.subscribe({
       next: ({ value, context }) => this.#follow(entry, value, context),
@@ -156,6 +166,7 @@ export class RequestRunner {
 
   #requestToken(entry: Entry): void {
     const { spec } = entry
+    if (this.#degrading.divert(entry)) return
     const tokenRequest: TokenRequest = {
       pool: spec.pool.plan.index,
       flowKey: spec.flowKey,
@@ -186,6 +197,7 @@ export class RequestRunner {
   }
 
   #withdrawToken(entry: Entry): void {
+    this.#degrading.leave(entry)
     if (entry.tokenRequest) entry.spec.pool.permits.withdraw(entry.tokenRequest)
     entry.tokenRequest = undefined
   }
@@ -203,7 +215,7 @@ export class RequestRunner {
         callTimeoutMs: config.callTimeoutMs,
         signal: call.signal,
         maySend: () => permits.maySend(grant),
-        begin: (head) => this.#begin(entry, head),
+        begin: (head) => this.#begin(entry, { head }),
       })
       .catch((error: unknown): CallEnd => ({ type: 'failed', failure: internalFailure(error), sent: 'cut' }))
     this.#settle(spec, grant, end)
@@ -227,13 +239,26 @@ export class RequestRunner {
       this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
       // Who has a part of an answer already can't be given another.
       const final = entry.spec.stream?.begun ? { retryable: false, mendable: false } : {}
-      this.#send(entry, { type: 'CALL_FAILED', failure: { ...end.failure, ...final } })
+      const failure = { ...end.failure, ...final }
+      this.#send(entry, { type: 'CALL_FAILED', failure, overBudget: this.#isOverBudget(entry, failure) })
     }
   }
 
-  #begin({ spec, attempt, msIn }: Entry, head: ResponseHead | undefined): void {
-    const { queued, 'waiting-for-token': waited } = msIn
-    spec.stream?.begin({ head, attempts: attempt, queuedMs: queued, waitedMs: waited })
+  /** Whether it is the budget alone that forbids another attempt; if none does, the attempt counts. */
+  #isOverBudget({ attempt, spec }: Entry, { retryable, mendable }: ProviderFailure): boolean {
+    const { retryBudget } = this.#options
+    if (!retryBudget || !retryable || !mendable || attempt >= spec.pool.config.retry.maxAttempts) return false
+    return !retryBudget.spend()
+  }
+
+  #begin({ spec, attempt, msIn, helped }: Entry, note: BeginNote): void {
+    spec.stream?.begin({
+      head: note.head,
+      via: note.via,
+      attempts: attempt + helped.attempts + (note.attempts ?? 0),
+      queuedMs: msIn.queued + helped.queuedMs + (note.queuedMs ?? 0),
+      waitedMs: msIn['waiting-for-token'] + helped.waitedMs + (note.waitedMs ?? 0),
+    })
   }
 
   #abortCall(entry: Entry): void {
@@ -258,24 +283,10 @@ export class RequestRunner {
     // A wait that ends after the deadline helps nobody.
     const overdue = spec.deadlineMs !== undefined && clock.now() + delayMs >= spec.deadlineMs
     if (overdue) this.#send(entry, { type: 'DEADLINE' })
-    else entry.backoffTimer = clock.setTimeout(() => this.#send(entry, { type: 'BACKOFF_ELAPSED' }), delayMs)
-  }
-
-  #degrade(entry: Entry): void {
-    const { spec } = entry
-    const message = spec.pool.config.degradedMessage
-    if (message === undefined || !spec.work.answersInWords || spec.stream?.begun) {
-      this.#send(entry, { type: 'DEGRADE_EXHAUSTED' })
-      return
+    else {
+      const elapsed = () => this.#send(entry, { type: 'BACKOFF_ELAPSED' })
+      entry.backoffTimer = clock.setTimeout(elapsed, this.#degrading.backoffMs(entry, delayMs))
     }
-    const wire = wireOf(spec.pool.config.provider)
-    const answer = degradedAnswer(wire, spec.id, spec.model, message, this.#options.clock.wallMs())
-    entry.value = answer
-    if (spec.stream) {
-      this.#begin(entry, undefined)
-      for (const event of degradedEvents(answer)) spec.stream.put(event)
-    }
-    this.#send(entry, { type: 'DEGRADE_SERVED', via: 'message' })
   }
 
   #finish(entry: Entry): void {

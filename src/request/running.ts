@@ -10,7 +10,7 @@ export function runningOf(
   send: (event: RequestEvent) => void,
 ): RunningRequest {
   const { spec, actor } = entry
-  const { stream, signal } = spec
+  const { reader: stream, signal } = spec
   const cancel = () => send({ type: 'CANCEL' })
   if (stream) stream.onAbandon = cancel
   signal?.addEventListener('abort', cancel, { once: true })

@@ -45,6 +45,7 @@ describe('defaults', () => {
       pools: new Map(),
       limitSets: new Map(),
       tenants: new Map(),
+      retryBudget: { ratio: 0.2, minPerSecond: 10 },
       logger: undefined,
       inspect: false,
       shadow: false,
@@ -190,6 +191,11 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ pools: { p: null } }, 'pools.p: expected an object that describes a pool, got null'],
     [{ pools: {}, namespace: 'a{b}' }, 'namespace: expected up to 100 letters, digits or . _ : / -, got "a{b}"'],
     [{ pools: {}, cache: { ttl: '1h' } }, 'cache: not available in this version; leave it out'],
+    [
+      { pools: {}, retryBudget: true },
+      'retryBudget: expected false, or an object with ratio or minPerSecond, got true',
+    ],
+    [{ pools: {}, retryBudget: { ratio: -1 } }, 'retryBudget.ratio: expected a number ≥ 0, got -1'],
     [{ pools: {}, shadow: 'yes' }, 'shadow: expected true or false, got "yes"'],
     [{ pools: {}, isolatedMaxMs: -1 }, "isolatedMaxMs: expected ms or a duration such as '30s', ≥ 0 ms, got -1"],
     [
@@ -272,6 +278,15 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ maxTokens: 5 }, 'maxTokens: unknown key'],
   ])('pool %#: %j', (pool, message) => {
     expect(complaint(withPool(pool))).toBe(`pools.p.${message}`)
+  })
+
+  it('refuses a fallback that speaks another API', () => {
+    const options = {
+      pools: { p: { provider: 'glm', fallback: ['q', 'c'] }, q: { provider: deepseek }, c: { provider: 'anthropic' } },
+    }
+    expect(complaint(options)).toBe(
+      `pools.p.fallback[1]: expected a pool that speaks openai's API as this one does, got "c"`,
+    )
   })
 
   it('lists all problems, one a line, references included', () => {

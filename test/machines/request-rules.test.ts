@@ -100,6 +100,7 @@ describe('requestMachine: rules', () => {
     expect(reason(admitted, { type: 'TOKEN_REFUSED', failure: refused })).toBe('refused')
     expect(reason(admitted, granted, failedWith(refused))).toBe('refused')
     expect(reason(admitted, granted, failedWith(retryable), elapsed, granted, failedWith(retryable))).toBe('attempts')
+    expect(reason(admitted, granted, { ...failedWith(retryable), overBudget: true } as RequestEvent)).toBe('budget')
   })
 
   it('without anything to degrade to, a deadline expires and all else fails with its code', () => {

@@ -1,0 +1,164 @@
+import type { RequestEvent } from '../../machines/request-machine.js'
+import type { Clock } from '../clock.js'
+import { HeadgateError } from '../errors.js'
+import { wireOf } from '../providers/apis.js'
+import { failureOf } from '../providers/provider.js'
+import { degradedAnswer, degradedEvents } from './degraded-answer.js'
+import type { Entry } from './entry.js'
+import { LentStream, type StreamStart } from './event-stream.js'
+import type { Outcome } from './request.js'
+
+/** A pool that is known to pause for at least this long is no place to wait for who has another one. */
+const LONG_PAUSE_MS = 60_000
+
+/** What is to be told when an answer begins: numbers add to the request's own. */
+export type BeginNote = Pick<StreamStart, 'head'> & Partial<StreamStart>
+
+interface DegradingTools {
+  readonly clock: Clock
+  readonly send: (entry: Entry, event: RequestEvent) => void
+  /** Tells the reader that the streamed answer begins. */
+  readonly begin: (entry: Entry, start: BeginNote) => void
+}
+
+/**
+ * What a request tries in turn when its own pool can't serve it: its fallback pools, then the pool's message.
+ *
+ * Invariants: it gives up its place in its own pool before it asks another, so that two pools never wait for each
+ * other's places; one fallback at a time; who stands in for another asks nobody else, so there is no cycle.
+ */
+export class Degrading {
+  /** By pool: those that wait there for a token, and have somewhere else to go. */
+  readonly #divertible = new Map<string, Set<Entry>>()
+
+  constructor(private readonly tools: DegradingTools) {}
+
+  start(entry: Entry): void {
+    if (!entry.spec.alternatives) {
+      this.#say(entry)
+      return
+    }
+    entry.onEnd()
+    entry.onEnd = () => {}
+    // Not here: one actor's action is no place to start another actor.
+    queueMicrotask(() => {
+      if (entry.state === 'degraded') this.#tryFrom(entry, 0)
+    })
+  }
+
+  stop(entry: Entry): void {
+    const { helper } = entry
+    entry.helper = undefined
+    helper?.cancel()
+  }
+
+  /**
+   * Whether the request had better go elsewhere than wait for its pool: then it was told to, and so will be all who wait
+   * there already. A pause by an operator ends whenever he says so, and is waited for.
+   */
+  divert(entry: Entry): boolean {
+    const { alternatives, pool, deadlineMs } = entry.spec
+    if (!alternatives) return false
+    const { name } = pool.config
+    const pausedMs = Math.max(alternatives.coolDownMs(), hintOf(entry))
+    const longPause = pausedMs >= LONG_PAUSE_MS && Number.isFinite(pausedMs)
+    const waitMs = longPause ? pausedMs : alternatives.leastWaitMs()
+    const inTime = deadlineMs === undefined || this.tools.clock.now() + waitMs < deadlineMs
+    const waiting = this.#divertible.get(name) ?? new Set()
+    if (!longPause && (inTime || !Number.isFinite(waitMs))) {
+      this.#divertible.set(name, waiting.add(entry))
+      return false
+    }
+    this.#refuse(entry, waitMs)
+    if (longPause && waiting.size > 0) queueMicrotask(() => this.#refuseAll(name, waitMs))
+    return true
+  }
+
+  /** The wait before the next attempt: none for who had better go elsewhere than wait for so long. */
+  backoffMs(entry: Entry, delayMs: number): number {
+    return entry.spec.alternatives && hintOf(entry) >= LONG_PAUSE_MS ? 0 : delayMs
+  }
+
+  #refuseAll(pool: string, waitMs: number): void {
+    for (const entry of [...(this.#divertible.get(pool) ?? [])]) this.#refuse(entry, waitMs)
+  }
+
+  #refuse(entry: Entry, waitMs: number): void {
+    const retryAfterMs = Math.ceil(waitMs)
+    const message = `pool ${entry.spec.pool.config.name}: nothing may be sent for ${retryAfterMs} ms`
+    entry.failure = failureOf('RLR', message, { retryAfterMs })
+    this.tools.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
+  }
+
+  /** It waits no longer for a token of its own pool. */
+  leave(entry: Entry): void {
+    const { name } = entry.spec.pool.config
+    const waiting = this.#divertible.get(name)
+    if (waiting?.delete(entry) && waiting.size === 0) this.#divertible.delete(name)
+  }
+
+  #tryFrom(entry: Entry, index: number): void {
+    const { spec } = entry
+    const { clock, send } = this.tools
+    const fallbacks = spec.alternatives?.fallbacks ?? []
+    // Who has a part of an answer already can't be given another, and whose time is up only a message helps.
+    const late = spec.deadlineMs !== undefined && clock.now() >= spec.deadlineMs
+    for (let next = index; next < fallbacks.length && !late && !spec.stream?.begun; next++) {
+      const begin = (start: StreamStart) => this.tools.begin(entry, { ...start, via: 'fallback' })
+      const stream = spec.stream && new LentStream(spec.stream, begin)
+      const helper = fallbacks[next]!(stream)
+      if (!helper) continue
+      entry.helper = helper
+      void helper.outcome.then((outcome) => {
+        if (entry.helper !== helper) return
+        entry.helper = undefined
+        absorb(entry, outcome)
+        if (outcome.status === 'completed') send(entry, { type: 'DEGRADE_SERVED', via: 'fallback' })
+        else this.#tryFrom(entry, next + 1)
+      })
+      return
+    }
+    this.#say(entry)
+  }
+
+  #say(entry: Entry): void {
+    const { spec } = entry
+    const { clock, send, begin } = this.tools
+    const message = spec.degrades === false ? undefined : spec.pool.config.degradedMessage
+    if (message === undefined || !spec.work.answersInWords || spec.stream?.begun) {
+      send(entry, { type: 'DEGRADE_EXHAUSTED' })
+      return
+    }
+    const answer = degradedAnswer(wireOf(spec.pool.config.provider), spec.id, spec.model, message, clock.wallMs())
+    entry.value = answer
+    if (spec.stream) {
+      begin(entry, { head: undefined, via: 'message' })
+      for (const event of degradedEvents(answer)) spec.stream.put(event)
+    }
+    send(entry, { type: 'DEGRADE_SERVED', via: 'message' })
+  }
+}
+
+/** How long the provider asked to stay away after the last attempt. */
+function hintOf({ failure }: Entry): number {
+  return failure?.retryAfterMs ?? 0
+}
+
+/** What another pool's request came to, as far as it is this one's. */
+function absorb(entry: Entry, outcome: Outcome): void {
+  const { helped, spec } = entry
+  helped.attempts += outcome.attempts
+  helped.queuedMs += outcome.queuedMs
+  helped.waitedMs += outcome.waitedMs
+  helped.calledMs += outcome.calledMs
+  helped.backedOffMs += outcome.backedOffMs
+  if (outcome.status === 'completed') {
+    entry.value = outcome.value
+    entry.httpStatus = outcome.httpStatus
+    entry.usage = outcome.usage
+  } else if (spec.stream?.begun) {
+    // The reader has a part of that answer: what broke it is what there is to say, without a body that may quote a key.
+    const { code = 'PROVIDER_ERROR', message = 'the fallback failed' } = outcome.error ?? {}
+    entry.endedBy = new HeadgateError(code, message)
+  }
+}

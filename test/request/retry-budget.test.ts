@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest'
+import { RetryBudget } from '../../src/request/retry-budget.js'
+import { VirtualClock } from '../../src/testing/virtual-clock.js'
+
+function budgetOf(ratio: number, minPerSecond: number) {
+  const clock = new VirtualClock()
+  const budget = new RetryBudget(clock, { ratio, minPerSecond })
+  const times = (count: number, act: () => void) => {
+    for (let done = 0; done < count; done++) act()
+  }
+  const spent = (tries: number) => {
+    const { made } = budget.counts
+    times(tries, () => budget.spend())
+    return budget.counts.made - made
+  }
+  return { clock, budget, spent, earn: (count: number) => times(count, () => budget.earn()) }
+}
+
+test('retries are a share of the requests of the last ten seconds', () => {
+  const { clock, budget, spent, earn } = budgetOf(0.2, 0)
+  expect(spent(5)).toBe(0)
+  earn(50)
+  expect(spent(30)).toBe(10)
+  clock.advance(9_000)
+  expect(spent(5)).toBe(0)
+  clock.advance(1_000)
+  // Requests and retries of then are forgotten together.
+  expect(spent(5)).toBe(0)
+  earn(5)
+  expect(spent(5)).toBe(1)
+  expect(budget.counts).toEqual({ made: 11, overBudget: 39 })
+})
+
+test('who sends little may retry at all, and can save nothing up', () => {
+  const { clock, spent } = budgetOf(0.2, 1)
+  expect(spent(20)).toBe(10)
+  clock.advance(60_000)
+  expect(spent(20)).toBe(10)
+})
+
+test('in any ten seconds there are no more than allowed, however they come', () => {
+  const { clock, budget, earn } = budgetOf(0.5, 0)
+  const retries: number[] = []
+  for (let step = 0; step < 400; step++) {
+    clock.advance(130)
+    if (step % 3 === 0) earn(1)
+    if (budget.spend()) retries.push(clock.now())
+  }
+  expect(retries.length).toBeGreaterThan(20)
+  for (const sinceMs of retries) {
+    // A window that begins inside a second is counted from its next one on.
+    const within = retries.filter((atMs) => atMs > sinceMs && atMs < sinceMs + 9_000).length
+    expect(within).toBeLessThanOrEqual(Math.ceil(0.5 * (10_000 / 390)) + 1)
+  }
+})
+
+test('without bounds every retry is made', () => {
+  expect(budgetOf(0, Number.POSITIVE_INFINITY).spent(10_000)).toBe(10_000)
+})
