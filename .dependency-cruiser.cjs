@@ -6,7 +6,7 @@
  * Types count as imports here: what goes back upstream goes as messages, and whoever receives a message declares it
  * downstream. Only so can a stage be read, and replaced, without those before it.
  */
-const STAGES = ['http', 'intake', 'request', 'dispatch', 'limits', 'providers']
+const STAGES = ['http', 'intake', 'request', 'answers', 'dispatch', 'limits', 'providers']
 
 /** Types vanish when compiled. Where a rule is about who builds or runs what, naming a type is no offence. */
 const VALUES_ONLY = { dependencyTypesNot: ['type-only'] }
@@ -20,6 +20,7 @@ const HOMES = {
   xstate: ['^machines/', '^src/(request|dispatch|observe)/', '^src/headgate\\.ts$'],
   'p-queue': ['^src/intake/'],
   ioredis: ['^src/limits/redis-store\\.ts$'],
+  'lru-cache': ['^src/answers/memory-answers\\.ts$'],
   undici: ['^src/providers/http-(caller|attempt)\\.ts$', '^src/surfaces/cli/replay/'],
   'eventsource-parser': ['^src/providers/sse\\.ts$'],
   pino: ['^src/observe/logger\\.ts$'],

@@ -25,6 +25,8 @@ export interface RequestContext extends RequestInput {
 export type RequestEvent =
   /** The pool's queue let the request go on to the dispatcher. */
   | { type: 'ADMITTED' }
+  /** The answer is there already: nobody has to be asked. */
+  | { type: 'ANSWER_KNOWN'; via: DegradedVia }
   /** The dispatcher granted the permission to call now. */
   | { type: 'TOKEN_GRANTED' }
   /** The permission ran out before anything was written; it went back unused. */
@@ -90,7 +92,7 @@ const machineSetup = setup({
     }),
     noteReason: assign((_, params: { reason: DegradeReason }) => ({ degradeReason: params.reason })),
     noteVia: assign({
-      via: ({ context, event }) => (event.type === 'DEGRADE_SERVED' ? event.via : context.via),
+      via: ({ context, event }) => ('via' in event ? event.via : context.via),
     }),
     finish: assign((_, params: { status: OutcomeStatus }) => ({ status: params.status })),
   },
@@ -130,7 +132,15 @@ export const requestMachine = machineSetup.createMachine({
   initial: 'queued',
   states: {
     queued: {
-      on: { ADMITTED: 'waiting-for-token', CANCEL: cancelled, DEADLINE: overdue },
+      on: {
+        ADMITTED: 'waiting-for-token',
+        ANSWER_KNOWN: {
+          target: 'done',
+          actions: ['noteVia', { type: 'finish', params: { status: 'completed' } }],
+        },
+        CANCEL: cancelled,
+        DEADLINE: overdue,
+      },
     },
     'waiting-for-token': {
       entry: 'requestToken',

@@ -9,7 +9,7 @@ export type DispatcherState = (typeof DISPATCHER_STATES)[number]
 /** How a request ended. */
 export type OutcomeStatus = 'completed' | 'degraded' | 'failed' | 'cancelled' | 'expired'
 
-/** Where a degraded answer came from. */
+/** Where an answer came from, if not from a call of the request's own. */
 export type DegradedVia = 'cache' | 'fallback' | 'message'
 
 /** Stable codes of every error Headgate reports. */

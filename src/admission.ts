@@ -14,10 +14,14 @@ import {
   type ChatInput,
   checkCall,
   checkFunction,
+  type Payload,
   PRIORITY_WEIGHT,
   type Priority,
   payloadOf,
 } from './intake/input.js'
+import { type Admitted, AnswersFirst } from './answers-first.js'
+import { keyOf } from './answers/answer.js'
+import type { AnswerCache } from './answers/answer-cache.js'
 import type { Admission, Intake } from './intake/intake.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import { pathOf } from './providers/apis.js'
@@ -25,6 +29,7 @@ import type { Alternatives, PoolRuntime } from './request/entry.js'
 import { EventStream, type StreamTarget } from './request/event-stream.js'
 import { type HttpWork, httpWork } from './request/http-work.js'
 import type { GateRequest } from './request/request.js'
+import { Tape } from './request/tape.js'
 import type { RequestRunner } from './request/runner.js'
 import { functionWork, type RunContext, type Work } from './request/work.js'
 
@@ -46,12 +51,8 @@ export interface AdmissionParts {
   readonly pools: ReadonlyMap<string, GatePool>
   readonly runner: RequestRunner
   readonly caller: HttpCaller
-}
-
-/** A request on its way to its pool's intake. */
-interface Admitted {
-  readonly intake: Intake
-  readonly admission: Admission
+  /** Left out where every question is put to the provider. */
+  readonly answers?: AnswerCache | undefined
 }
 
 interface Call {
@@ -61,6 +62,9 @@ interface Call {
   readonly model: string
   readonly stream?: StreamTarget | undefined
   readonly reader?: EventStream | undefined
+  readonly tape?: Tape | undefined
+  /** Of the question, where its answer may be known. */
+  readonly key?: string | undefined
   readonly stands?: readonly Stand[]
   readonly origin?: Origin | undefined
 }
@@ -77,7 +81,11 @@ type Stand = (origin: Origin) => GateRequest | undefined
 
 /** Makes requests of inputs: checks them, works out what they cost, and says at once what can't be served. */
 export class Admissions {
-  constructor(private readonly parts: AdmissionParts) {}
+  readonly #answersFirst: AnswersFirst | undefined
+
+  constructor(private readonly parts: AdmissionParts) {
+    this.#answersFirst = parts.answers && new AnswersFirst(parts.answers)
+  }
 
   /** A call over HTTP. */
   post(input: HttpInput): Admitted {
@@ -90,11 +98,15 @@ export class Admissions {
     const payload = payloadOf(input, config.provider, config.models[0] ?? '')
     const reader = payload.stream && !origin ? new EventStream() : undefined
     const stream = origin?.stream ?? reader
-    const work = httpWork(this.parts.caller, config, { ...payload, stream })
+    // Who stands in for another is asked because no answer is known.
+    const key = origin ? undefined : this.#keyOf(input, payload)
+    const tape = key !== undefined && stream ? new Tape(stream) : undefined
+    const work = httpWork(this.parts.caller, config, { ...payload, stream: tape ?? stream })
     // Who stands in for another asks nobody else. And vectors of another model mean nothing beside this one's.
     const mayFallBack = !origin && input.degrade !== false && payload.api !== 'embeddings'
     const stands = mayFallBack ? config.fallback.map((name) => this.#standIn(name, input, work)) : []
-    return this.#admit({ input, work, tokens: payload.tokens, model: payload.model, stream, reader, stands, origin })
+    const { tokens, model } = payload
+    return this.#admit({ input, work, tokens, model, stream, reader, tape, key, stands, origin })
   }
 
   /** The same request to another pool, and its model. A pool that is full, or can't make the deadline, is no help. */
@@ -113,11 +125,9 @@ export class Admissions {
       const same = config.baseURL === this.#pool(own).runtime.config.baseURL
       const input = { ...common, ...(same && headers && { headers }), body }
       try {
-        const { intake, admission } = this.#post(
-          'api' in call ? { ...input, api: call.api } : { ...input, messages: body.messages as readonly unknown[] },
-          origin,
-        )
-        return intake.tryEnter(admission, 'accepted before')?.request
+        const messages = body.messages as readonly unknown[]
+        const admitted = this.#post('api' in call ? { ...input, api: call.api } : { ...input, messages }, origin)
+        return admitted.tryEnter('accepted before')?.request
       } catch (error) {
         if (error instanceof HeadgateError) return undefined
         throw error
@@ -141,7 +151,7 @@ export class Admissions {
     return this.#estimateMs(pool, this.#asked(pool, tenant, priority, tokens))
   }
 
-  #admit({ input, work, tokens, model, stream, reader, stands = [], origin }: Call): Admitted {
+  #admit({ input, work, tokens, model, stream, reader, tape, key, stands = [], origin }: Call): Admitted {
     const { clock, runner, config } = this.parts
     const { runtime, intake, shadow } = this.#pool(input.pool)
     const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
@@ -157,8 +167,9 @@ export class Admissions {
     }
     const asked = this.#asked(input.pool, tenant, priority, tokens)
     // Who has another pool to go to goes there, instead of being turned away.
-    if (deadlineMs !== undefined && !shadow && stands.length === 0) {
-      this.#checkDeadline(input.pool, asked, deadlineMs - arrivedMs)
+    const check = () => {
+      if (deadlineMs === undefined || shadow || stands.length > 0) return
+      this.#checkDeadline(input.pool, asked, deadlineMs - clock.now())
     }
     const id = randomUUID()
     const { flowKey, draws } = asked
@@ -167,12 +178,34 @@ export class Admissions {
     const flow = { tenant, flowKey, tenantWeight, classWeight, draws }
     const when = { arrivedMs, deadlineMs, signal }
     const alternatives = this.#alternatives(input.pool, asked, stands, { id, deadlineMs })
-    const ends = { alternatives, degrades: input.degrade, fallbackFor: origin?.id }
+    const recall = key === undefined || input.degrade === false ? undefined : () => this.parts.answers!.recall(key)
+    const ends = { alternatives, recall, degrades: input.degrade, fallbackFor: origin?.id }
     const what = { estimatedTokens: tokens, work, stream, reader, model }
     const start = () => runner.start({ id, pool: runtime, ...flow, ...what, ...when, ...ends })
     const waitMs = () => this.#estimateMs(input.pool, asked)
     const weight = tenantWeight * classWeight
-    return { intake, admission: { id, flowKey, weight, deadlineMs, signal, waitMs, start } }
+    const admission = { id, flowKey, weight, deadlineMs, signal, waitMs, start }
+    const place = (its: Admission): Admitted => ({
+      enter: async () => {
+        check()
+        return intake.enter(its)
+      },
+      tryEnter: (standing) => {
+        check()
+        return intake.tryEnter(its, standing)
+      },
+    })
+    if (key === undefined || !this.#answersFirst) return place(admission)
+    return this.#answersFirst.admitted({ key, admission, place, tape })
+  }
+
+  /** Undefined for a question whose answer is not to be known. */
+  #keyOf(input: HttpInput, { api, body }: Payload): string | undefined {
+    const { answers, config } = this.parts
+    if (!answers || input.cache === false) return undefined
+    const { provider, baseURL } = this.#pool(input.pool).runtime.config
+    const tenant = config.cache?.acrossTenants ? undefined : (input.tenant ?? DEFAULT_TENANT)
+    return keyOf({ provider: provider.name, baseURL, api, tenant, headers: input.headers, body })
   }
 
   #alternatives(

@@ -10,6 +10,7 @@ const DEFAULT_RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
 /** In a window of 10 s: 100 retries and one for every fifth request. */
 const DEFAULT_RETRY_BUDGET = { ratio: 0.2, minPerSecond: 10 }
 const NO_RETRY_BUDGET = { ratio: 0, minPerSecond: Number.POSITIVE_INFINITY }
+const DEFAULT_CACHE = { maxEntries: 1000, maxBytes: 64 * 1024 * 1024, ttlMs: 3_600_000, staleTtlMs: 86_400_000 }
 const MAX_WEIGHT = 1_000_000
 
 /** Names go into store keys and ids, where `|`, braces and spaces would have a meaning. */
@@ -96,6 +97,18 @@ const retryBudget = z.union(
   ],
   { error: RETRY_BUDGET },
 )
+const CACHE_STORES = ['memory', 'redis'] as const
+const cache = z.strictObject(
+  {
+    maxEntries: count.default(DEFAULT_CACHE.maxEntries),
+    maxBytes: count.default(DEFAULT_CACHE.maxBytes),
+    ttl: duration(0).default(DEFAULT_CACHE.ttlMs),
+    staleTtl: duration(0).default(DEFAULT_CACHE.staleTtlMs),
+    store: z.enum(CACHE_STORES, { error: "'memory' or 'redis'" }).default('memory'),
+    acrossTenants: flag.default(false),
+  },
+  { error: 'an object with maxEntries, maxBytes, ttl, staleTtl, store or acrossTenants' },
+)
 const BASE_URL = 'an http or https URL without a query'
 const pool = z
   .strictObject(
@@ -153,8 +166,7 @@ export const gateSchema = z.strictObject(
     tenants: z.record(name, tenant, { error: 'an object of tenants by name' }).default({}),
     queue: queue.default({}),
     retryBudget: retryBudget.default(DEFAULT_RETRY_BUDGET),
-    // Turned away in config.ts, in words of its own.
-    cache: z.unknown().optional(),
+    cache: cache.optional(),
     logger: readAs('an object with the methods debug, info and warn', (value) =>
       hasMethods<GateLogger>(value, 'debug', 'info', 'warn') ? value : undefined,
     ).optional(),
@@ -170,6 +182,7 @@ export const gateSchema = z.strictObject(
   { error: 'an object' },
 )
 
+export type ParsedCache = z.output<typeof cache>
 export type ParsedPool = z.output<typeof pool>
 
 function providerOf(value: unknown): Provider | undefined {

@@ -1,7 +1,7 @@
 import type { Redis, RedisOptions } from 'ioredis'
 import type { InspectionEvent } from 'xstate'
 import { describeIssues, problem } from './config-problems.js'
-import { gateSchema, type ParsedPool } from './config-schema.js'
+import { gateSchema, type ParsedCache, type ParsedPool } from './config-schema.js'
 import type { Rate } from './durations.js'
 import { HeadgateError } from './errors.js'
 import { wireOf } from './providers/apis.js'
@@ -89,6 +89,19 @@ export interface GateOptions {
    * each second besides. Default 0.2 and 10; false: as much as each one may.
    */
   readonly retryBudget?: false | { readonly ratio?: number; readonly minPerSecond?: number }
+  /**
+   * Gives answers to the same question again: 1000 of them and 64 MiB in memory, for an hour; for a day after that they stand
+   * in for one that can't be had. Kept in Redis too where `store` says so. Default: none.
+   */
+  readonly cache?: {
+    readonly maxEntries?: number
+    readonly maxBytes?: number
+    readonly ttl?: number | string
+    readonly staleTtl?: number | string
+    readonly store?: 'memory' | 'redis'
+    /** Whether tenants share their answers. Default false. */
+    readonly acrossTenants?: boolean
+  }
   readonly logger?: GateLogger
   /** Let inspectors look at the machines (`true`), or pass every machine's inspection events to an observer. Default false. */
   readonly inspect?: boolean | ((event: InspectionEvent) => void)
@@ -133,6 +146,15 @@ export interface TenantConfig {
   readonly limits?: DimensionLimits
 }
 
+interface CacheConfig {
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly ttlMs: number
+  readonly staleTtlMs: number
+  readonly store: 'memory' | 'redis'
+  readonly acrossTenants: boolean
+}
+
 export interface ResolvedConfig {
   readonly redis?: string | RedisOptions | Redis
   readonly namespace: string
@@ -140,6 +162,7 @@ export interface ResolvedConfig {
   readonly limitSets: ReadonlyMap<string, DimensionLimits>
   readonly tenants: ReadonlyMap<string, TenantConfig>
   readonly retryBudget: { readonly ratio: number; readonly minPerSecond: number }
+  readonly cache: CacheConfig | undefined
   readonly logger: GateLogger | undefined
   readonly inspect: boolean | ((event: InspectionEvent) => void)
   readonly shadow: boolean
@@ -155,7 +178,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
   const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
   if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
   const { redis, namespace, pools, limitSets, tenants, queue, retryBudget, logger, inspect } = parsed.data
-  const { shadow, monitoring, isolatedMaxMs } = parsed.data
+  const { shadow, monitoring, isolatedMaxMs, cache } = parsed.data
   const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
   return {
     ...(redis !== undefined && { redis }),
@@ -164,12 +187,17 @@ export function resolveConfig(input: unknown): ResolvedConfig {
     limitSets: new Map(Object.entries(limitSets)),
     tenants: new Map(Object.entries(tenants)),
     retryBudget,
+    cache: cache && cacheConfig(cache),
     logger,
     inspect,
     shadow,
     monitoring,
     isolatedMaxMs,
   }
+}
+
+function cacheConfig({ ttl, staleTtl, ...same }: ParsedCache): CacheConfig {
+  return { ...same, ttlMs: ttl, staleTtlMs: staleTtl }
 }
 
 function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QUEUE): PoolConfig {
@@ -189,9 +217,11 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */
 function crossCheck(input: unknown): string[] {
-  const { pools, limitSets, tenants, cache } = recordOf(input)
+  const { pools, limitSets, tenants, cache, redis } = recordOf(input)
   const problems: string[] = []
-  if (cache !== undefined) problems.push(notYet('cache'))
+  if (recordOf(cache).store === 'redis' && redis === undefined) {
+    problems.push('cache.store: expected \'memory\' where no redis is configured, got "redis"')
+  }
   for (const [key, names] of Object.entries({ pools, limitSets, tenants })) {
     // The one name that a plain object can't keep.
     if (Object.hasOwn(recordOf(names), '__proto__')) problems.push(`${key}.__proto__: unknown key`)
@@ -220,10 +250,6 @@ function otherWires(pools: Record<string, unknown>, name: string, fallback: unkn
     if (own === undefined || wire === undefined || wire === own) return []
     return [problem(['pools', name, 'fallback', index], `a pool that speaks ${own}'s API as this one does`, other)]
   })
-}
-
-function notYet(key: string): string {
-  return `${key}: not available in this version; leave it out`
 }
 
 function strangers(path: string[], names: unknown, kind: string, known: readonly string[]): string[] {

@@ -1,3 +1,4 @@
+import type { CacheCounts } from './answers/answer-cache.js'
 import type { ShadowCounts } from './dispatch/shadow.js'
 import type { Priority } from './intake/input.js'
 import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
@@ -34,6 +35,8 @@ export interface GateStats {
   readonly roundTrips: number
   readonly granted: number
   /** Retries since the start: made, and left undone because the gate's retry budget was spent. */
+  /** With `cache`. */
+  readonly cache?: CacheCounts
   readonly retries: { readonly made: number; readonly overBudget: number }
 }
 

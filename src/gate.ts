@@ -65,14 +65,12 @@ export class Headgate {
    * CANCELLED, DEADLINE_EXCEEDED or QUEUE_FULL while it waited at the gate.
    */
   async spawn(input: ChatInput | ApiInput): Promise<GateRequest> {
-    const { intake, admission } = this.#admissions.post(input)
-    return (await intake.enter(admission)).request
+    return (await this.#admissions.post(input).enter()).request
   }
 
   /** Spawns a request if there is a place now; undefined at once when the queue is full. */
   trySpawn(input: ChatInput | ApiInput): GateRequest | undefined {
-    const { intake, admission } = this.#admissions.post(input)
-    return intake.tryEnter(admission)?.request
+    return this.#admissions.post(input).tryEnter()?.request
   }
 
   /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
@@ -88,8 +86,7 @@ export class Headgate {
    * mend, and its value is returned. What it throws for good arrives as a HeadgateError with that as its `cause`.
    */
   async run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Promise<T> {
-    const { intake, admission } = this.#admissions.run(input, fn)
-    const { request } = await intake.enter(admission)
+    const { request } = await this.#admissions.run(input, fn).enter()
     return unwrap(await request.outcome) as T
   }
 
@@ -133,7 +130,8 @@ export class Headgate {
       roundTrips += counters.roundTrips
       granted += counters.granted
     }
-    return { pools, roundTrips, granted, retries: this.#parts.retryBudget.counts }
+    const { answers, retryBudget } = this.#parts
+    return { pools, roundTrips, granted, retries: retryBudget.counts, ...(answers && { cache: answers.counts }) }
   }
 
   /** Requests of this process that are not done, oldest first, at most `limit`. */

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { GatePool } from './admission.js'
+import { AnswerCache } from './answers/answer-cache.js'
+import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
 import { type GateOptions, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
@@ -44,6 +46,7 @@ export function createHeadgate(options: GateOptions): Headgate {
   const retryBudget = new RetryBudget(clock, config.retryBudget)
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
   const caller = new HttpCaller({ clock })
+  const answers = buildAnswers(config, connection, clock)
   const monitor = config.monitoring ? new Monitor({ config, clock, events, groups, connection }) : undefined
   const gate = new Headgate({
     config,
@@ -56,9 +59,20 @@ export function createHeadgate(options: GateOptions): Headgate {
     caller,
     connection,
     monitor,
+    answers,
   })
   monitor?.watch(gate)
   return gate
+}
+
+function buildAnswers(
+  { cache, namespace }: ResolvedConfig,
+  connection: RedisConnection | undefined,
+  clock: Clock,
+): AnswerCache | undefined {
+  if (!cache) return undefined
+  const shared = cache.store === 'redis' && connection ? new RedisAnswers(connection, clock, namespace) : undefined
+  return new AnswerCache(cache, clock, shared)
 }
 
 function buildDispatcher(

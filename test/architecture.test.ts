@@ -96,6 +96,10 @@ const PLANTED: Record<string, [House, string]> = {
     { 'src/intake/i.ts': leaf, 'src/request/r.ts': type('../intake/i.js') },
     'src/request/r.ts → src/intake/i.ts',
   ],
+  'answers-knows-nothing-upstream': [
+    { 'src/request/r.ts': leaf, 'src/answers/a.ts': type('../request/r.js') },
+    'src/answers/a.ts → src/request/r.ts',
+  ],
   'dispatch-knows-nothing-upstream': [
     { 'src/request/r.ts': leaf, 'src/dispatch/d.ts': value('../request/r.js') },
     'src/dispatch/d.ts → src/request/r.ts',

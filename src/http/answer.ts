@@ -42,7 +42,7 @@ function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerCont
   }
 }
 
-/** How it ends is not known yet, except where the answer is another one's. */
+/** How it ends is not known yet, except where the answer is not a call's own. */
 function streamedAnswer(
   request: GateRequest,
   stream: AnswerStream,
@@ -55,7 +55,8 @@ function streamedAnswer(
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       ...headersOf(request.id, start),
-      ...(start.via && { 'x-headgate-outcome': 'degraded', ...viaOf(start) }),
+      ...(start.outcome && { 'x-headgate-outcome': start.outcome }),
+      ...viaOf(start),
     },
     body: {
       texts: textsOf(request, stream, context),

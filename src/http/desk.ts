@@ -119,6 +119,7 @@ export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, ro
     priority: (headers.get('x-headgate-priority') ?? undefined) as Priority | undefined,
     deadline: headers.get('x-headgate-deadline') ?? undefined,
     headers: Object.fromEntries([...headers].filter(([name]) => PASSED_ON.test(name))),
+    cache: isUncached(headers) ? false : undefined,
     degrade: flagOf(headers.get('x-headgate-degrade')),
     signal,
   }
@@ -133,6 +134,11 @@ export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, ro
 function tooLate(error: HeadgateError, wire: Wire): Answer {
   const seconds = Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))
   return errorAnswer(504, error.message, { code: codeOf(error), headers: { 'retry-after': String(seconds) }, wire })
+}
+
+function isUncached(headers: Headers): boolean {
+  if (/\bno-(?:cache|store)\b/i.test(headers.get('cache-control') ?? '')) return true
+  return /^(?:off|false)$/i.test(headers.get('x-headgate-cache') ?? '')
 }
 
 /** What is neither is for the gate to refuse. */

@@ -35,6 +35,8 @@ export interface ChatInput extends CallInput {
   readonly stream?: boolean
   /** Further fields of the request body, passed through as they are. */
   readonly body?: Readonly<Record<string, unknown>>
+  /** False: neither a known answer to the same question, nor this one given to others. */
+  readonly cache?: boolean
   /** Further headers for the provider, with lower-case names. */
   readonly headers?: Readonly<Record<string, string>>
 }
@@ -43,6 +45,7 @@ export interface ChatInput extends CallInput {
 export interface ApiInput extends CallInput {
   readonly api: Exclude<ApiName, 'chat'>
   readonly body: Readonly<Record<string, unknown>>
+  readonly cache?: boolean
   readonly headers?: Readonly<Record<string, string>>
 }
 
@@ -92,7 +95,8 @@ export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>)
 export function payloadOf(input: ChatInput | ApiInput, provider: Provider, defaultModel: string): Payload {
   const { api, body, stream } = 'api' in input ? apiBody(input, defaultModel) : chatBody(input, defaultModel)
   if (typeof stream !== 'boolean') throw bad('stream', 'true or false', stream)
-  const { headers, estimatedTokens } = input
+  const { headers, estimatedTokens, cache } = input
+  if (cache !== undefined && typeof cache !== 'boolean') throw bad('cache', 'true or false', cache)
   if (headers !== undefined && (typeof headers !== 'object' || headers === null))
     throw bad('headers', 'an object', headers)
   const tokens = estimatedTokens ?? tokensToReserve(provider, estimateOf(api, body))

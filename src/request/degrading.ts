@@ -6,6 +6,7 @@ import { failureOf } from '../providers/provider.js'
 import { degradedAnswer, degradedEvents } from './degraded-answer.js'
 import type { Entry } from './entry.js'
 import { LentStream, type StreamStart } from './event-stream.js'
+import { giveKnown } from './known.js'
 import type { Outcome } from './request.js'
 
 /** A pool that is known to pause for at least this long is no place to wait for who has another one. */
@@ -22,7 +23,8 @@ interface DegradingTools {
 }
 
 /**
- * What a request tries in turn when its own pool can't serve it: its fallback pools, then the pool's message.
+ * What a request tries in turn when its own pool can't serve it: a known answer past its time, its fallback pools, then
+ * the pool's message.
  *
  * Invariants: it gives up its place in its own pool before it asks another, so that two pools never wait for each
  * other's places; one fallback at a time; who stands in for another asks nobody else, so there is no cycle.
@@ -34,16 +36,17 @@ export class Degrading {
   constructor(private readonly tools: DegradingTools) {}
 
   start(entry: Entry): void {
-    if (!entry.spec.alternatives) {
+    const { alternatives, recall } = entry.spec
+    if (!alternatives && !recall) {
       this.#say(entry)
       return
     }
-    entry.onEnd()
-    entry.onEnd = () => {}
+    if (alternatives) {
+      entry.onEnd()
+      entry.onEnd = () => {}
+    }
     // Not here: one actor's action is no place to start another actor.
-    queueMicrotask(() => {
-      if (entry.state === 'degraded') this.#tryFrom(entry, 0)
-    })
+    queueMicrotask(() => void this.#tryAll(entry))
   }
 
   stop(entry: Entry): void {
@@ -97,6 +100,18 @@ export class Degrading {
     if (waiting?.delete(entry) && waiting.size === 0) this.#divertible.delete(name)
   }
 
+  async #tryAll(entry: Entry): Promise<void> {
+    const { stream, recall } = entry.spec
+    const known = stream?.begun ? undefined : await recall?.()
+    if (entry.state !== 'degraded') return
+    if (!known) {
+      this.#tryFrom(entry, 0)
+      return
+    }
+    giveKnown(entry, known, this.tools.begin, 'degraded')
+    this.tools.send(entry, { type: 'DEGRADE_SERVED', via: 'cache' })
+  }
+
   #tryFrom(entry: Entry, index: number): void {
     const { spec } = entry
     const { clock, send } = this.tools
@@ -104,7 +119,7 @@ export class Degrading {
     // Who has a part of an answer already can't be given another, and whose time is up only a message helps.
     const late = spec.deadlineMs !== undefined && clock.now() >= spec.deadlineMs
     for (let next = index; next < fallbacks.length && !late && !spec.stream?.begun; next++) {
-      const begin = (start: StreamStart) => this.tools.begin(entry, { ...start, via: 'fallback' })
+      const begin = (start: StreamStart) => this.tools.begin(entry, { ...start, via: 'fallback', outcome: 'degraded' })
       const stream = spec.stream && new LentStream(spec.stream, begin)
       const helper = fallbacks[next]!(stream)
       if (!helper) continue
@@ -132,7 +147,7 @@ export class Degrading {
     const answer = degradedAnswer(wireOf(spec.pool.config.provider), spec.id, spec.model, message, clock.wallMs())
     entry.value = answer
     if (spec.stream) {
-      begin(entry, { head: undefined, via: 'message' })
+      begin(entry, { head: undefined, via: 'message', outcome: 'degraded' })
       for (const event of degradedEvents(answer)) spec.stream.put(event)
     }
     send(entry, { type: 'DEGRADE_SERVED', via: 'message' })

@@ -1,5 +1,6 @@
 import type { RequestEvent, RequestOutput } from '../../machines/request-machine.js'
 import type { RequestState } from '../../machines/vocabulary.js'
+import type { KnownAnswer } from '../answers/answer.js'
 import type { TimerHandle } from '../clock.js'
 import type { PoolConfig } from '../config.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
@@ -9,7 +10,7 @@ import type { AttemptFailedEvent, OutcomeEvent } from '../events.js'
 import type { PoolPlan } from '../limits/plan.js'
 import type { LimitSpec } from '../limits/store.js'
 import { tokensCounted } from '../providers/charge.js'
-import { failureOf, type ProviderFailure, type Usage } from '../providers/provider.js'
+import { failureOf, type ProviderFailure } from '../providers/provider.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, Outcome } from './request.js'
 import type { Work } from './work.js'
@@ -58,6 +59,8 @@ export interface RequestSpec {
   readonly signal: AbortSignal | undefined
   /** What may answer in the pool's place before its message does. */
   readonly alternatives?: Alternatives | undefined
+  /** Finds an answer to the same question that is past its time. */
+  readonly recall?: (() => Promise<KnownAnswer | undefined>) | undefined
   /** False: an error rather than any answer in place of the pool's. */
   readonly degrades?: boolean | undefined
   /** The request that this one stands in for. */
@@ -89,7 +92,7 @@ export interface Entry {
   failure: ProviderFailure | undefined
   value: unknown
   httpStatus: number | undefined
-  usage: Partial<Usage> | undefined
+  usage: Partial<Outcome['usage']> | undefined
   /** The request in another pool that stands in for this one now. */
   helper: GateRequest | undefined
   readonly helped: Spent

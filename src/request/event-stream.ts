@@ -18,6 +18,8 @@ export interface StreamStart {
   readonly waitedMs: number
   /** Where it comes from, if not from the request's own call. */
   readonly via?: DegradedVia | undefined
+  /** How the request ends, where it is known by then. */
+  readonly outcome?: 'completed' | 'degraded' | undefined
 }
 
 /** Where a request puts its streamed answer. */

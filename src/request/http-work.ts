@@ -29,7 +29,7 @@ export interface Post {
   /** Of the caller's own, with lower-case names; they go before the profile's. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Where the answer goes bit by bit; left out for one that is wanted whole. */
-  readonly stream?: StreamTarget | undefined
+  readonly stream?: Pick<StreamTarget, 'put' | 'room'> | undefined
 }
 
 /** A call over HTTP, and what it sends. */
@@ -98,7 +98,7 @@ class AnswerSink implements StreamSink {
   constructor(
     private readonly api: ApiName,
     private readonly provider: Provider,
-    private readonly stream: StreamTarget,
+    private readonly stream: Pick<StreamTarget, 'put' | 'room'>,
     private readonly hidden: boolean,
     private readonly context: CallContext,
   ) {}

@@ -1,6 +1,7 @@
 import type { ActorRefFrom } from 'xstate'
 import type { DegradeReason, requestMachine } from '../../machines/request-machine.js'
 import type { DegradedVia, OutcomeStatus, RequestState } from '../../machines/vocabulary.js'
+import type { KnownAnswer } from '../answers/answer.js'
 import type { HeadgateError } from '../errors.js'
 import type { Usage } from '../providers/provider.js'
 import type { EventStream } from './event-stream.js'
@@ -16,7 +17,7 @@ export interface Outcome<T = unknown> {
   readonly error?: HeadgateError
   /** Why it was degraded: attempts or deadline ran out, or the provider refused for good. */
   readonly reason?: DegradeReason
-  /** Where a degraded answer came from. */
+  /** Where the answer came from, if not from a call of its own. */
   readonly via?: DegradedVia
   /** LLM tokens: estimated before, and as the provider counted them. */
   readonly usage: { readonly estimatedTokens: number } & Partial<Usage>
@@ -63,7 +64,9 @@ export interface GateRequest<T = unknown> {
 export interface RunningRequest {
   readonly request: GateRequest
   /** Lets the request go on to the dispatcher; resolves when it is done. */
-  readonly admit: () => Promise<void>
+  admit: () => Promise<void>
+  /** Ends it with an answer that is there already, while it is queued. */
+  readonly answer: (known: KnownAnswer) => void
   /** Called when the request is done while it was still queued. */
   onDoneWhileQueued: () => void
 }

@@ -17,6 +17,7 @@ import {
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
 import type { ProviderFailure } from '../providers/provider.js'
+import { giveKnown } from './known.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import type { RetryBudget } from './retry-budget.js'
@@ -112,7 +113,10 @@ export class RequestRunner {
       const miss = () => this.#send(entry, { type: 'DEADLINE' })
       entry.deadlineTimer = clock.setTimeout(miss, spec.deadlineMs - clock.now())
     }
-    return runningOf(entry, outcome, (event) => this.#send(entry, event))
+    return runningOf(entry, outcome, {
+      send: (event) => this.#send(entry, event),
+      answer: (known) => giveKnown(entry, known, (one, note) => this.#begin(one, note), 'completed'),
+    })
   }
 
   /** Resolves when every request is done. */
@@ -253,8 +257,7 @@ export class RequestRunner {
 
   #begin({ spec, attempt, msIn, helped }: Entry, note: BeginNote): void {
     spec.stream?.begin({
-      head: note.head,
-      via: note.via,
+      ...note,
       attempts: attempt + helped.attempts + (note.attempts ?? 0),
       queuedMs: msIn.queued + helped.queuedMs + (note.queuedMs ?? 0),
       waitedMs: msIn['waiting-for-token'] + helped.waitedMs + (note.waitedMs ?? 0),

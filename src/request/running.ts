@@ -1,4 +1,5 @@
 import type { RequestEvent } from '../../machines/request-machine.js'
+import type { KnownAnswer } from '../answers/answer.js'
 import type { Entry } from './entry.js'
 import { chunksOf } from './event-stream.js'
 import type { Outcome, RunningRequest } from './request.js'
@@ -7,7 +8,7 @@ import type { Outcome, RunningRequest } from './request.js'
 export function runningOf(
   entry: Entry,
   outcome: Promise<Outcome>,
-  send: (event: RequestEvent) => void,
+  { send, answer }: { send: (event: RequestEvent) => void; answer: (known: KnownAnswer) => void },
 ): RunningRequest {
   const { spec, actor } = entry
   const { reader: stream, signal } = spec
@@ -34,6 +35,11 @@ export function runningOf(
       })
       send({ type: 'ADMITTED' })
       return ended
+    },
+    answer: (known) => {
+      if (actor.getSnapshot().value !== 'queued') return
+      answer(known)
+      send({ type: 'ANSWER_KNOWN', via: 'cache' })
     },
     onDoneWhileQueued: () => {},
   }

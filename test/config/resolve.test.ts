@@ -46,11 +46,23 @@ describe('defaults', () => {
       limitSets: new Map(),
       tenants: new Map(),
       retryBudget: { ratio: 0.2, minPerSecond: 10 },
+      cache: undefined,
       logger: undefined,
       inspect: false,
       shadow: false,
       monitoring: true,
       isolatedMaxMs: 0,
+    })
+  })
+
+  it('fills in everything that the cache left out', () => {
+    expect(resolveConfig({ pools: {}, cache: { ttl: '5m' } }).cache).toEqual({
+      maxEntries: 1000,
+      maxBytes: 67_108_864,
+      ttlMs: 300_000,
+      staleTtlMs: 86_400_000,
+      store: 'memory',
+      acrossTenants: false,
     })
   })
 
@@ -190,7 +202,12 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ pools: JSON.parse('{"__proto__":{"provider":"glm"}}') }, 'pools.__proto__: unknown key'],
     [{ pools: { p: null } }, 'pools.p: expected an object that describes a pool, got null'],
     [{ pools: {}, namespace: 'a{b}' }, 'namespace: expected up to 100 letters, digits or . _ : / -, got "a{b}"'],
-    [{ pools: {}, cache: { ttl: '1h' } }, 'cache: not available in this version; leave it out'],
+    [{ pools: {}, cache: { maxEntries: 0 } }, `cache.maxEntries: ${WHOLE}, got 0`],
+    [{ pools: {}, cache: { store: 'disk' } }, "cache.store: expected 'memory' or 'redis', got \"disk\""],
+    [
+      { pools: {}, cache: { store: 'redis' } },
+      'cache.store: expected \'memory\' where no redis is configured, got "redis"',
+    ],
     [
       { pools: {}, retryBudget: true },
       'retryBudget: expected false, or an object with ratio or minPerSecond, got true',

@@ -72,6 +72,7 @@ export class Rig {
         this.#move(producer, 'active')
         return ended
       },
+      answer: () => {},
       onDoneWhileQueued: () => {},
     }
     producer.finish = () => {

@@ -52,7 +52,7 @@ function effectsOfWalk(states: string[]): string[] {
 /** What the outcome must be, from the events alone. */
 function expectedStatus(path: RequestEvent[]): string {
   const last = path.at(-1)!
-  if (last.type === 'CALL_COMPLETED') return 'completed'
+  if (last.type === 'CALL_COMPLETED' || last.type === 'ANSWER_KNOWN') return 'completed'
   if (last.type === 'CANCEL') return 'cancelled'
   if (last.type === 'DEGRADE_SERVED') return 'degraded'
   if (last.type === 'DEGRADE_EXHAUSTED' && path.at(-2)!.type === 'DEADLINE') return 'expired'
@@ -98,7 +98,8 @@ function replayAll(paths: ReturnType<typeof getShortestPaths<typeof requestMachi
     const walked = eventsOf(path as never) as RequestEvent[]
     const output = { status: expectedStatus(walked), code: expectedCode(walked), attempts: expectedAttempts(walked) }
     expect(end.output, walked.map(({ type }) => type).join(' > ')).toMatchObject(output)
-    expect(end.output.via).toBe(output.status === 'degraded' ? 'fallback' : undefined)
+    const known = walked.at(-1)!.type === 'ANSWER_KNOWN' ? 'cache' : undefined
+    expect(end.output.via).toBe(output.status === 'degraded' ? 'fallback' : known)
     statuses.set(output.status, (statuses.get(output.status) ?? 0) + 1)
   }
   return statuses

@@ -15,6 +15,7 @@ const unmendable: Failure = { code: 'BAD_REQUEST', retryable: false, mendable: f
 
 export const events: RequestEvent[] = [
   { type: 'ADMITTED' },
+  { type: 'ANSWER_KNOWN', via: 'cache' },
   { type: 'TOKEN_GRANTED' },
   { type: 'TOKEN_VOID' },
   { type: 'TOKEN_REFUSED', failure: refused },
@@ -31,7 +32,7 @@ export const events: RequestEvent[] = [
 
 /** What each state listens to, written down apart from the machine. */
 export const HANDLED: Record<(typeof REQUEST_STATES)[number], RequestEvent['type'][]> = {
-  queued: ['ADMITTED', 'CANCEL', 'DEADLINE'],
+  queued: ['ADMITTED', 'ANSWER_KNOWN', 'CANCEL', 'DEADLINE'],
   'waiting-for-token': ['TOKEN_GRANTED', 'TOKEN_REFUSED', 'CANCEL', 'DEADLINE'],
   calling: ['CALL_COMPLETED', 'CALL_FAILED', 'TOKEN_VOID', 'CANCEL', 'DEADLINE'],
   'backing-off': ['BACKOFF_ELAPSED', 'CANCEL', 'DEADLINE'],

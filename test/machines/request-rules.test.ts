@@ -120,6 +120,12 @@ describe('requestMachine: rules', () => {
     expect(snapshot.output).toMatchObject({ status: 'degraded', via })
   })
 
+  it('completes with an answer that is known, before anybody is asked', () => {
+    const { snapshot, effects } = walk(2, { type: 'ANSWER_KNOWN', via: 'cache' })
+    expect(snapshot.output).toMatchObject({ status: 'completed', attempts: 0, via: 'cache', code: undefined })
+    expect(effects).toEqual([])
+  })
+
   it('keeps no payload in its context, even when events carry one', () => {
     const smuggled = { messages: ['secret prompt'], response: 'secret answer', chunk: 'secret' }
     const keys = ['attempt', 'degradeReason', 'failure', 'maxAttempts', 'pool', 'requestId', 'status', 'tenant', 'via']
