@@ -31,6 +31,7 @@ const HOMES = {
   commander: ['^src/surfaces/'],
   'cli-progress': ['^src/surfaces/cli/'],
   'cli-table3': ['^src/surfaces/cli/'],
+  picocolors: ['^src/surfaces/cli/'],
   zod: ['^src/config-schema\\.ts$'],
   ms: ['^src/durations\\.ts$'],
   ai: ['^src/surfaces/integrations/'],
@@ -92,9 +93,9 @@ module.exports = {
     {
       name: 'one-composition-root',
       comment:
-        'Only headgate.ts builds implementations; gate.ts, the object it returns, and admission.ts start requests on them. Other top-level files name types; config may look up provider profiles.',
+        'Only headgate.ts builds implementations; gate.ts, the object it returns, and admission.ts start requests on them; observer.ts builds what only looks. Other top-level files name types; config may look up provider profiles.',
       severity: 'error',
-      from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/(headgate|gate|admission)\\.ts$' },
+      from: { path: '^src/[^/]+\\.ts$', pathNot: '^src/(headgate|gate|admission|observer)\\.ts$' },
       to: { path: '^src/(intake|request|dispatch|limits)/', ...VALUES_ONLY },
     },
     {

@@ -16,7 +16,7 @@ describe('the README', () => {
     }
   })
 
-  test.each(['demo', 'replay', 'simulate', 'serve', 'batch'])('names every flag of %s', async (command) => {
+  test.each(['demo', 'replay', 'simulate', 'serve', 'batch', 'doctor'])('names every flag of %s', async (command) => {
     const { stdout } = await run(process.execPath, ['dist/cli.js', command, '--help'])
     const flags = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)]
       .map(([, flag]) => flag!)

@@ -1,3 +1,4 @@
+import { chatUrlOf } from './chat-url.js'
 import { limitObservations } from './limit-headers.js'
 import { openaiLike } from './openai-like.js'
 
@@ -17,5 +18,7 @@ export const azure = openaiLike({
     },
   },
   authHeaders: (apiKey) => ({ 'api-key': apiKey }),
+  // Models are the resource's, not the deployment's.
+  keyUrl: (baseURL) => chatUrlOf(baseURL.replace(/\/deployments\/[^/?]+\/?/, ''), '/models'),
   limitObservations,
 })

@@ -1,3 +1,4 @@
+import { chatUrlOf } from './chat-url.js'
 import type { Reading } from './classifier.js'
 import { openaiLike } from './openai-like.js'
 import type { ProviderResponse } from './provider.js'
@@ -32,6 +33,8 @@ function errorOfChoice(rawBody: unknown): unknown {
 export const openrouter = openaiLike({
   name: 'openrouter',
   baseURL: 'https://openrouter.ai/api/v1',
+  // Its models are for everybody to see.
+  keyUrl: (baseURL) => chatUrlOf(baseURL, '/key'),
   verdict,
   errorIn: (response) => wire.errorOf(response) ?? wire.wireErrorOf({ error: errorOfChoice(response.body) }),
   finishes: { error: 'SRV' },

@@ -79,6 +79,8 @@ export interface Provider {
    */
   readonly streamUsageOnRequest?: boolean
   authHeaders(apiKey: string): Record<string, string>
+  /** Where a GET that costs nothing tells whether the key is good. Left out: `/models` below the base URL. */
+  keyUrl?(baseURL: string): string
   /**
    * Classifies a response; undefined when it is a success (an error may come under HTTP 200).
    * `nowMs` (since the Unix epoch, by default `Date.now()`) turns a date the provider names into `retryAfterMs`.

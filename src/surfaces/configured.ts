@@ -8,17 +8,23 @@ const SIMULATED_LATENCY_MS = 300
 const POOL_LIMITS = { requests: '50/1m', concurrency: 5 }
 const SIMULATED_LIMITS = { requests: [{ limit: 50, windowMs: 60_000 }], concurrency: 5 }
 
-/** The gate's options from a file or the environment; where neither has a pool, a simulated provider to try it with. */
+/**
+ * The gate's options from the file, or from the environment alone, which may have no pool.
+ * Throws CONFIG_INVALID for what can't be read, and for a file without a pool.
+ */
+export async function loadOptions(file: string | undefined, env: NodeJS.ProcessEnv): Promise<GateOptions> {
+  if (file === undefined) return configFromEnv(env)
+  const options = await loadConfigFile(file, env)
+  if (Object.keys(options.pools ?? {}).length > 0) return options
+  throw new HeadgateError('CONFIG_INVALID', `no pool is configured: ${file} has no "pools"`)
+}
+
+/** These options; where they have no pool, a simulated provider to try it with. */
 export async function configured(
   file: string | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<{ config: GateOptions; simulator?: Simulator }> {
-  if (file !== undefined) {
-    const config = await loadConfigFile(file, env)
-    if (Object.keys(config.pools ?? {}).length > 0) return { config }
-    throw new HeadgateError('CONFIG_INVALID', `no pool is configured: ${file} has no "pools"`)
-  }
-  const config = configFromEnv(env)
+  const config = await loadOptions(file, env)
   if (Object.keys(config.pools).length > 0) return { config }
   const simulator = await startSimulator({ profile: 'glm', latencyMs: SIMULATED_LATENCY_MS, ...SIMULATED_LIMITS })
   const { baseURL } = simulator

@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   batch: async () => (await import('./batch/command.js')).batchCommand(),
   replay: async () => (await import('./replay/command.js')).replayCommand(),
   simulate: async () => (await import('./simulate.js')).simulateCommand(),
+  doctor: async () => (await import('./doctor/command.js')).doctorCommand(),
   demo: async () => (await import('./demo.js')).demoCommand(),
 }
 
@@ -37,6 +38,7 @@ function version(): string {
 async function main(): Promise<number> {
   try {
     await (await program(process.argv[2])).parseAsync()
+    // A command that found something to complain of says so here.
     return Number(process.exitCode ?? 0)
   } catch (error) {
     // Commander has printed its own.

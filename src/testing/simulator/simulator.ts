@@ -23,6 +23,8 @@ export interface SimulatorOptions extends SimulatorLimits {
   /** How long an answer takes: constant, or log-normal. Default 0. */
   readonly latencyMs?: Latency
   readonly seed?: number
+  /** The one key that it takes, at least 1 character. Default: any. */
+  readonly apiKey?: string
   /** Shares of the accepted requests that fail with these codes, as `failNext` takes them. */
   readonly errors?: readonly { readonly share: number; readonly code: string }[]
   /** While an answer is due, send what keeps the connection alive this often (DeepSeek, OpenRouter). Default: none. */
@@ -142,8 +144,24 @@ class SimulatorServer implements Simulator {
     else if (path === '/__sim/report') sendJson(response, 200, this.report())
     else if (path === '/__sim/log') sendJson(response, 200, this.log)
     else if (path === '/__sim/limits' && request.method === 'POST') void this.#moveLimits(request, response)
-    else if (path.endsWith('/models')) sendJson(response, 200, { object: 'list', data: [{ id: this.#profile.name }] })
+    else if (path.endsWith('/models')) this.#models(request, response)
     else this.#refuse(response, this.#profile.refuse({ why: 'not-found' }), undefined)
+  }
+
+  #models(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#options.apiKey !== undefined && !this.#takesKeyOf(request)) {
+      this.#refuse(response, this.#profile.refuse({ why: 'auth' }), undefined)
+    } else sendJson(response, 200, { object: 'list', data: [{ id: this.#profile.name }] })
+  }
+
+  /** Wherever the profile's wire has its key, it is the last word of its header. */
+  #takesKeyOf({ headers }: IncomingMessage): boolean {
+    const { apiKey } = this.#options
+    if (!this.#profile.hasKey(headers)) return false
+    const shown = [headers.authorization, headers['api-key'], headers['x-api-key']].map((text) =>
+      String(text).split(' ').at(-1),
+    )
+    return apiKey === undefined || shown.includes(apiKey)
   }
 
   async #moveLimits(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -194,7 +212,7 @@ class SimulatorServer implements Simulator {
     }
     const chat = readChatRequest(parseJson(text))
     const complete = chat && (chat.maxTokensGiven || !this.#profile.needsMaxTokens)
-    if (!this.#profile.hasKey(request.headers)) refuse(this.#profile.refuse({ why: 'auth' }))
+    if (!this.#takesKeyOf(request)) refuse(this.#profile.refuse({ why: 'auth' }))
     else if (!complete) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
     else {
       const { promptTokens, maxTokens } = chat
