@@ -32,6 +32,9 @@ const HOMES = {
   'cli-progress': ['^src/surfaces/cli/'],
   'cli-table3': ['^src/surfaces/cli/'],
   picocolors: ['^src/surfaces/cli/'],
+  'ansi-escapes': ['^src/surfaces/cli/top/'],
+  'cli-truncate': ['^src/surfaces/cli/top/'],
+  'string-width': ['^src/surfaces/cli/top/'],
   zod: ['^src/config-schema\\.ts$'],
   ms: ['^src/durations\\.ts$'],
   ai: ['^src/surfaces/integrations/'],
@@ -102,7 +105,10 @@ module.exports = {
       name: 'nothing-imports-observe',
       comment: 'Observers listen. The root attaches them and surfaces show them; index.ts may name their types.',
       severity: 'error',
-      from: { path: '^src/', pathNot: ['^src/headgate\\.ts$', '^src/(observe|surfaces)/', '^src/index\\.ts$'] },
+      from: {
+        path: '^src/',
+        pathNot: ['^src/(headgate|observer)\\.ts$', '^src/(observe|surfaces)/', '^src/index\\.ts$'],
+      },
       to: { path: '^src/observe/' },
     },
     {

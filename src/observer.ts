@@ -1,8 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import type { ResolvedConfig } from './config.js'
+import type { HeadgateError } from './errors.js'
 import { planGroups } from './limits/plan.js'
 import { RedisHealth } from './limits/redis-health.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
 import type { GroupSpec, GroupUsage } from './limits/store.js'
+import type { MonitoringStats } from './monitoring.js'
+import { FleetBook } from './observe/monitoring/fleet-book.js'
+import { operationsOf } from './observe/monitoring/operation.js'
+import { poolsOf, processesOf, totalsOf } from './observe/monitoring/report.js'
 
 /** One group's limits as configured here, and what the fleet has made of them. */
 export interface ObservedGroup {
@@ -17,18 +23,51 @@ export interface FleetObserver {
   readonly groups: readonly string[]
   /** One round trip a group. Rejects with STORE_UNAVAILABLE. */
   usage(): Promise<readonly ObservedGroup[]>
-  close(): void
+  /** As a gate of this fleet would tell it. Rejects with STORE_UNAVAILABLE. */
+  stats(): Promise<MonitoringStats>
+  /** The error that a failed connection is worth. */
+  unavailable(cause: unknown): HeadgateError
+  close(): Promise<void>
 }
 
 /** Undefined where the config names no Redis: nobody else's memory can be read. */
 export function observeFleet(config: ResolvedConfig): FleetObserver | undefined {
   if (config.redis === undefined) return undefined
+  const { namespace } = config
   const connection = new RedisConnection(config.redis)
-  const stores = planGroups(config).map(({ spec }) => ({ spec, store: new RedisStore(spec, connection) }))
+  const plans = planGroups(config)
+  const stores = plans.map(({ spec }) => new RedisStore(spec, connection))
+  const usages = () => Promise.all(stores.map((store) => store.usage()))
+  let book: FleetBook | undefined
   return {
     health: new RedisHealth(connection),
-    groups: stores.map(({ spec }) => spec.group),
-    usage: () => Promise.all(stores.map(async ({ spec, store }) => ({ spec, usage: await store.usage() }))),
-    close: () => connection.close(),
+    groups: plans.map(({ spec }) => spec.group),
+    async usage() {
+      const all = await usages()
+      return plans.map(({ spec }, index) => ({ spec, usage: all[index]! }))
+    },
+    async stats() {
+      // It hears the questions that it asks itself, and has nothing to write.
+      book ??= new FleetBook(connection, namespace, randomUUID(), async () => true)
+      await book.gather()
+      const [fleet, usage] = await Promise.all([book.read(), usages()])
+      return {
+        generatedAt: new Date(fleet.nowMs).toISOString(),
+        namespace,
+        store: 'redis',
+        scope: 'fleet',
+        state: 'synced',
+        isolated: false,
+        processes: processesOf(fleet.members),
+        totals: totalsOf(fleet.totals.values()),
+        pools: poolsOf(fleet, config.pools.keys(), operationsOf(plans, usage)),
+        alerts: [],
+      }
+    },
+    unavailable: (cause) => connection.unavailable(cause),
+    async close() {
+      await book?.close()
+      connection.close()
+    },
   }
 }

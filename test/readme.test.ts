@@ -16,14 +16,17 @@ describe('the README', () => {
     }
   })
 
-  test.each(['demo', 'replay', 'simulate', 'serve', 'batch', 'doctor'])('names every flag of %s', async (command) => {
-    const { stdout } = await run(process.execPath, ['dist/cli.js', command, '--help'])
-    const flags = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)]
-      .map(([, flag]) => flag!)
-      .filter((flag) => flag !== '--help')
-    expect(flags.length).toBeGreaterThan(2)
-    for (const flag of flags) expect(readme, `${command} ${flag}`).toContain(flag)
-  })
+  test.each(['demo', 'replay', 'simulate', 'serve', 'batch', 'doctor', 'top'])(
+    'names every flag of %s',
+    async (command) => {
+      const { stdout } = await run(process.execPath, ['dist/cli.js', command, '--help'])
+      const flags = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)]
+        .map(([, flag]) => flag!)
+        .filter((flag) => flag !== '--help')
+      expect(flags.length).toBeGreaterThan(2)
+      for (const flag of flags) expect(readme, `${command} ${flag}`).toContain(flag)
+    },
+  )
 
   test('draws the request machine that there is', async () => {
     const { requestMachine } = await import('../machines/request-machine.js')

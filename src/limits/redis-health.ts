@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import trial from './lua/trial.lua'
-import { type RedisConnection, redisErrorCode } from './redis-store.js'
+import type { RedisConnection } from './redis-store.js'
 import type { StoreEvents } from './store.js'
 
 /** A fleet's group as its keys in Redis name it. */
@@ -136,11 +136,6 @@ export class RedisHealth {
     }
     return found
   }
-}
-
-/** Whether an error is Redis's own word on what this user may not do. */
-export function isRefusedByAcl(error: unknown): boolean {
-  return redisErrorCode(error) === 'NOPERM' || /NOPERM/.test(String((error as Error)?.message))
 }
 
 function median(values: readonly number[]): number {

@@ -55,7 +55,7 @@ describe('headgate doctor', () => {
       '--strict',
     )
     expect({ code, ok: report.ok }).toEqual({ code: 0, ok: true })
-    expect(report.checks.filter(({ status }) => status !== 'ok')).toEqual([])
+    expect(report.checks.filter(({ status }) => status !== 'ok').map(({ id }) => id)).toEqual(['redis.fleet'])
     expect(check('redis.scripts')?.said).toContain('may run')
     expect(check('redis.messages')?.said).toContain('heard')
     expect(check('pool.glm.key')?.said).toContain('takes the key')
@@ -197,6 +197,13 @@ describe('headgate doctor', () => {
     expect(found?.status).toBe('warning')
     expect(found?.said).toMatch(/^configured 5 in flight, the provider refused more than [1-4]$/)
     expect(found?.advice).toMatch(/^set concurrency: [1-4];/)
+    expect(check('pool.glm.refusals')).toMatchObject({
+      status: 'warning',
+      said: expect.stringMatching(/^1302 × \d+ in the last hour$/),
+      advice: expect.stringContaining('lower concurrency'),
+    })
+    expect(check('redis.fleet')?.said).toBe('no process of this namespace runs now')
+    expect(answers[1]).toMatch(/1302 × \d+ in the last hour/)
     expect(answers[1]).toContain('the provider refused more than')
     expect(answers[2]).toContain('the provider refused more than')
     expect((await examine(observed, '--strict')).code).toBe(1)

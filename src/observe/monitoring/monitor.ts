@@ -13,8 +13,7 @@ import type { Monitoring, MonitoringStats, RateLimitStats } from '../../monitori
 import { type Alike, type Fleet, FleetBook, type LivePool } from './fleet-book.js'
 import { operationsOf } from './operation.js'
 import { Recorder } from './recorder.js'
-import { liveOf, NOTHING, poolStatus, processesOf, rateLimitStats, totalsOf } from './report.js'
-import { newTally } from './tally.js'
+import { poolsOf, processesOf, rateLimitStats, totalsOf } from './report.js'
 
 /** Writes are so far apart at least; the first comes soon, so that a reader elsewhere sees it. */
 const WRITE_EVERY_MS = 1_000
@@ -85,26 +84,19 @@ export class Monitor implements Monitoring {
     const own = this.#gate.stats()
     const fleet = await this.#fleet()
     const usage = await this.#gate.usage().catch(() => undefined)
-    const { nowMs, totals, members } = fleet ?? this.#alone()
-    const lives = liveOf(members)
-    const names = new Set([...config.pools.keys(), ...totals.keys(), ...lives.keys()])
+    const sum = fleet ?? this.#alone()
     const operations = operationsOf(this.#options.groups, usage, own)
-    const pools = [...names].map((name) => {
-      const operation = operations.get(name) ?? { limits: [], coolDownMs: 0, paused: false }
-      const status = poolStatus(totals.get(name) ?? newTally(), nowMs, lives.get(name) ?? NOTHING, operation)
-      return [name, status] as const
-    })
     const states = Object.values(own.pools).map(({ dispatcher }) => dispatcher)
     return {
-      generatedAt: new Date(nowMs).toISOString(),
+      generatedAt: new Date(sum.nowMs).toISOString(),
       namespace: config.namespace,
       store: connection ? 'redis' : 'memory',
       scope: fleet ? 'fleet' : 'process',
       state: WORST_FIRST.find((state) => states.includes(state)) ?? 'synced',
       isolated: states.includes('isolated') || (connection !== undefined && fleet === undefined),
-      processes: processesOf(members),
-      totals: totalsOf(totals.values()),
-      pools: Object.fromEntries(pools),
+      processes: processesOf(sum.members),
+      totals: totalsOf(sum.totals.values()),
+      pools: poolsOf(sum, config.pools.keys(), operations),
       alerts: [],
     }
   }

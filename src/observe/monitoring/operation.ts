@@ -4,22 +4,22 @@ import type { GroupUsage } from '../../limits/store.js'
 import type { LimitStatus } from '../../monitoring.js'
 import type { PoolOperation } from './report.js'
 
-/** How each pool's limits stand, by the store's word, or without one by what this process knows. */
+/** How each pool's limits stand, by the store's word, or without one by what this process knows (`own`). */
 export function operationsOf(
   groups: readonly GroupPlan[],
   usage: readonly GroupUsage[] | undefined,
-  own: GateStats,
+  own?: GateStats,
 ): Map<string, PoolOperation> {
   const operations = new Map<string, PoolOperation>()
   groups.forEach(({ spec, pools }, index) => {
     const fleet = usage?.[index]
     const used = new Map(fleet?.limits.map((limit) => [limit.id, limit]))
     for (const pool of pools) {
-      const known = own.pools[pool.name]!
+      const known = own?.pools[pool.name]
       const limits = spec.draws[pool.index]!.map((at): LimitStatus => {
         const { id, dimension, windowMs, limit } = spec.limits[at]!
         const told = used.get(id)
-        const ceiling = told?.ceiling ?? known.ceilings[id]
+        const ceiling = told?.ceiling ?? known?.ceilings[id]
         const now = told?.limit ?? limit
         return {
           id,
@@ -30,7 +30,7 @@ export function operationsOf(
           ...(ceiling !== undefined && ceiling < now && { ceiling }),
         }
       })
-      const leftMs = fleet ? (fleet.pausedUntilMs[pool.name] ?? 0) - fleet.nowMs : known.coolDownMs
+      const leftMs = fleet ? (fleet.pausedUntilMs[pool.name] ?? 0) - fleet.nowMs : (known?.coolDownMs ?? 0)
       const paused = leftMs === Number.POSITIVE_INFINITY
       operations.set(pool.name, { limits, coolDownMs: paused ? 0 : Math.max(0, Math.round(leftMs)), paused })
     }

@@ -9,7 +9,7 @@ import type {
   TenantStatus,
   TimeSummary,
 } from '../../monitoring.js'
-import type { LivePool, Member } from './fleet-book.js'
+import type { Fleet, LivePool, Member } from './fleet-book.js'
 import { addCounts, type Histogram, newTally, type PoolTally, percentile } from './tally.js'
 
 const MINUTE_MS = 60_000
@@ -24,7 +24,23 @@ export interface PoolOperation {
   readonly paused: boolean
 }
 
-export function poolStatus(tally: PoolTally, nowMs: number, live: LivePool, operation: PoolOperation): PoolStatus {
+/** `configured`: pools to show though nothing happened in them. */
+export function poolsOf(
+  { nowMs, totals, members }: Fleet,
+  configured: Iterable<string>,
+  operations: ReadonlyMap<string, PoolOperation>,
+): Record<string, PoolStatus> {
+  const lives = liveOf(members)
+  const names = new Set([...configured, ...totals.keys(), ...lives.keys()])
+  const pools = [...names].map((name) => {
+    const operation = operations.get(name) ?? { limits: [], coolDownMs: 0, paused: false }
+    const status = poolStatus(totals.get(name) ?? newTally(), nowMs, lives.get(name) ?? NOTHING, operation)
+    return [name, status] as const
+  })
+  return Object.fromEntries(pools)
+}
+
+function poolStatus(tally: PoolTally, nowMs: number, live: LivePool, operation: PoolOperation): PoolStatus {
   const [currency] = Object.keys(tally.cost)
   return {
     ...countsOf(tally.outcomes),
@@ -92,7 +108,7 @@ export function processesOf(members: readonly Member[]): ProcessStatus[] {
 }
 
 /** What is under way in the fleet, by pool. */
-export function liveOf(members: readonly Member[]): Map<string, LivePool> {
+function liveOf(members: readonly Member[]): Map<string, LivePool> {
   const lives = new Map<string, LivePool>()
   for (const { pools, seenMsAgo } of members) {
     if (seenMsAgo >= GONE_MS) continue
@@ -111,7 +127,7 @@ export function liveOf(members: readonly Member[]): Map<string, LivePool> {
   return lives
 }
 
-export const NOTHING: LivePool = { atGate: 0, queued: 0, active: 0, states: {} }
+const NOTHING: LivePool = { atGate: 0, queued: 0, active: 0, states: {} }
 
 /** `names`: pools to show though nothing happened in them. */
 export function rateLimitStats(

@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   replay: async () => (await import('./replay/command.js')).replayCommand(),
   simulate: async () => (await import('./simulate.js')).simulateCommand(),
   doctor: async () => (await import('./doctor/command.js')).doctorCommand(),
+  top: async () => (await import('./top/command.js')).topCommand(),
   demo: async () => (await import('./demo.js')).demoCommand(),
 }
 

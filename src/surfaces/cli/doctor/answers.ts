@@ -1,4 +1,6 @@
+import type { MonitoringStats } from '../../../monitoring.js'
 import type { Check } from './check.js'
+import { waitsOf } from './counts.js'
 import type { PoolStanding } from './limits.js'
 import { configuredText } from './limits.js'
 
@@ -14,6 +16,8 @@ export interface Seen {
   readonly checks: readonly Check[]
   readonly standings: readonly PoolStanding[]
   readonly hasRedis: boolean
+  /** What the fleet counted, where there is one. */
+  readonly stats?: MonitoringStats | undefined
 }
 
 export function answer(seen: Seen): Answer[] {
@@ -41,7 +45,7 @@ function refusalAnswers({ checks, standings, hasRedis }: Seen): string[] {
   for (const check of found(checks, 'redis.namespaces', 'redis.eviction')) because.push(lineOf(check))
   for (const check of checks) {
     if (check.status === 'ok' || check.status === 'skipped') continue
-    if (check.id.startsWith('limit.') || check.id.endsWith('.config')) because.push(lineOf(check))
+    if (check.id.startsWith('limit.') || /\.(config|refusals)$/.test(check.id)) because.push(lineOf(check))
   }
   if (because.length > 0) return because
   const limits = standings.flatMap((standing) => standing.limits.map(({ spec }) => configuredText(spec)))
@@ -51,15 +55,14 @@ function refusalAnswers({ checks, standings, hasRedis }: Seen): string[] {
   ]
 }
 
-function slownessAnswers({ checks, standings, hasRedis }: Seen): string[] {
+function slownessAnswers({ checks, standings, hasRedis, stats }: Seen): string[] {
   const because: string[] = []
   for (const check of checks) {
     const { id, status } = check
     if (status === 'ok' || status === 'skipped') continue
     const slow =
       hasRedis && ['redis.connect', 'redis.latency', 'redis.messages', 'redis.scripts', 'redis.memory'].includes(id)
-    if (slow || id.endsWith('.pause') || id.startsWith('limit.') || / guardMs /.test(` ${check.said}`))
-      because.push(lineOf(check))
+    if (slow || id.endsWith('.pause') || id.startsWith('limit.') || id.endsWith('.guard')) because.push(lineOf(check))
   }
   for (const { pool, limits } of standings) {
     for (const { spec, usage } of limits) {
@@ -70,6 +73,7 @@ function slownessAnswers({ checks, standings, hasRedis }: Seen): string[] {
       )
     }
   }
+  if (stats) because.push(...waitsOf(stats))
   if (because.length > 0) return because
   return [
     "Nothing holds calls back just now. Look at one call's outcome: queuedMs is your own bursts, waitedMs the limit, calledMs the provider, backedOffMs its refusals.",

@@ -1,10 +1,12 @@
 import { Command } from 'commander'
 import type { ResolvedConfig } from '../../../config.js'
+import type { MonitoringStats } from '../../../monitoring.js'
 import { type FleetObserver, observeFleet } from '../../../observer.js'
 import { outputColors, outputColumns } from '../terminal.js'
 import { answer } from './answers.js'
 import { type Check, checkOf, within } from './check.js'
 import { checkConfig } from './config.js'
+import { judgeCounts } from './counts.js'
 import { judgeNeighbours, judgeStanding, type PoolStanding, standingsOf } from './limits.js'
 import { type Report, renderReport } from './print.js'
 import { checkProvider, tryCall } from './provider.js'
@@ -45,48 +47,60 @@ async function doctor(flags: DoctorFlags): Promise<void> {
     const pools = [...(config?.pools.values() ?? [])]
     const providers = await Promise.all(pools.map(checkProvider))
     const calls = flags.call && options ? await oneByOne(pools, (pool) => tryCall(pool, options)) : []
-    const all = unique([...checks, ...redis.checks, ...providers, ...calls, ...redis.standings.flatMap(judgeStanding)])
-    const answers = answer({ checks: all, standings: redis.standings, hasRedis: options?.redis !== undefined })
+    const all = unique([
+      ...checks,
+      ...redis.checks,
+      ...providers,
+      ...calls,
+      ...redis.standings.flatMap(judgeStanding),
+      ...redis.counts,
+    ])
+    const answers = answer({ ...redis, checks: all, hasRedis: options?.redis !== undefined })
     const tally = (status: Check['status']) => all.filter((check) => check.status === status).length
     const report = { problems: tally('problem'), warnings: tally('warning'), checks: all, answers }
     const ok = report.problems === 0 && (!flags.strict || report.warnings === 0)
     process.stdout.write(scrub(render(report, ok, flags.json), secretsOf(options, env)))
     process.exitCode = ok ? 0 : 1
   } finally {
-    observer?.close()
+    await observer?.close()
   }
 }
 
 interface RedisView {
   readonly checks: readonly Check[]
   readonly standings: readonly PoolStanding[]
+  readonly counts: readonly Check[]
+  readonly stats?: MonitoringStats
 }
+
+const NOTHING_READ = { standings: [], counts: [] }
 
 async function lookAtRedis(
   config: ResolvedConfig | undefined,
   observer: FleetObserver | undefined,
 ): Promise<RedisView> {
-  if (!config) return { checks: [], standings: [] }
+  if (!config) return { ...NOTHING_READ, checks: [] }
   if (!observer) {
     const advice = 'fine for one process; several that share a key need REDIS_URL, or "redis" in the config'
-    return {
-      checks: [checkOf('redis.connect', 'redis').warning('none: limits hold within this process alone', advice)],
-      standings: [],
-    }
+    const none = checkOf('redis.connect', 'redis').warning('none: limits hold within this process alone', advice)
+    return { ...NOTHING_READ, checks: [none] }
   }
   const checks = await checkRedis(observer, config.namespace)
   if (checks.some(({ id, status }) => (id === 'redis.connect' || id === 'redis.scripts') && status === 'problem')) {
-    return { checks, standings: [] }
+    return { ...NOTHING_READ, checks }
   }
   try {
-    const [groups, found] = await within(STORE_LIMIT_MS, Promise.all([observer.usage(), observer.health.groups()]))
+    const looks = Promise.all([observer.usage(), observer.health.groups(), observer.stats()])
+    const [groups, found, stats] = await within(STORE_LIMIT_MS, looks)
     return {
       checks: [...checks, judgeNeighbours(config, observer.groups, found)],
       standings: standingsOf(config, groups),
+      counts: judgeCounts(stats),
+      stats,
     }
   } catch (error) {
     const check = checkOf('redis.fleet', 'fleet').problem((error as Error).message, 'see the checks of Redis above')
-    return { checks: [...checks, check], standings: [] }
+    return { ...NOTHING_READ, checks: [...checks, check] }
   }
 }
 

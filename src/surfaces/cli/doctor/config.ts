@@ -58,7 +58,10 @@ function judgePool({ name, provider, limits, adaptive, guardMs }: PoolConfig): C
   if (guardMs * 10 > shortest) {
     const said = `guardMs ${guardMs} is a large part of its ${shortest} ms window`
     checks.push(
-      check.warning(said, 'lower guardMs, or say the limit per longer window: as it is much of the limit stays unused'),
+      checkOf(`pool.${name}.guard`, `${name}: guard`).warning(
+        said,
+        'lower guardMs, or say the limit per longer window: as it is much of the limit stays unused',
+      ),
     )
   }
   return checks

@@ -1,0 +1,217 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import picocolors from 'picocolors'
+import stringWidth from 'string-width'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import type { MonitoringStats } from '../../src/monitoring.js'
+import { createLogger } from '../../src/observe/logger.js'
+import { type RunningServer, startServer } from '../../src/surfaces/gateway/serve.js'
+import { plainLines, renderFleet } from '../../src/surfaces/cli/top/view.js'
+import { type Simulator, startSimulator } from '../../src/testing/index.js'
+import { type RedisServer, startRedisServer } from '../../src/testing/redis-server.js'
+import { fileOf, runCli, startCli } from './cli.js'
+
+const GATEWAY_KEY = 'gateway-secret-1'
+const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+
+let redis: RedisServer
+let simulator: Simulator
+let gateway: RunningServer
+
+beforeAll(async () => {
+  redis = await startRedisServer()
+  simulator = await startSimulator({ profile: 'glm' })
+  const limits = { requests: '50/1m', concurrency: 5 }
+  const glm = { provider: 'glm', apiKey: 'any', baseURL: simulator.baseURL, models: ['glm-4'], limits }
+  const options = { redis: redis.url, namespace: 'watched', pools: { glm } }
+  gateway = await startServer({
+    config: options,
+    port: 0,
+    host: '127.0.0.1',
+    env: { HEADGATE_API_KEYS: GATEWAY_KEY },
+    logger: createLogger('silent'),
+  })
+  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${GATEWAY_KEY}`, 'x-headgate-tenant': 'web' },
+    body: JSON.stringify({ model: 'glm-4', max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] }),
+  })
+  expect(response.status).toBe(200)
+  await response.text()
+})
+afterAll(async () => {
+  await gateway.close()
+  await simulator.close()
+  await redis.stop()
+})
+
+async function configFile(): Promise<string> {
+  const glm = { provider: 'glm', models: ['glm-4'], limits: { requests: '50/1m', concurrency: 5 } }
+  return fileOf('headgate.json', JSON.stringify({ redis: redis.url, namespace: 'watched', pools: { glm } }))
+}
+
+describe('headgate top', () => {
+  it('shows a gateway once, plain without a terminal', async () => {
+    const { code, stdout, stderr } = await runCli(['top', '--url', gateway.url, '--key', GATEWAY_KEY, '--once'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^headgate {2}gateway 127\.0\.0\.1:\d+ {2}namespace watched {2}synced/)
+    expect(stdout).toMatch(/\n1 process, 0 calling, 0 waiting {3}completed 1 \(100\.00 %\)/)
+    expect(stdout).toMatch(
+      /\nglm {3}429s\/h 0 {3}calling 0, waiting 0 .*\n {2}requests\/1m +█░+ +1 \/ 50 +2 %\n {2}in flight +░+ +0 \/ 5 +0 %\n/,
+    )
+    expect(stdout).toMatch(/\n {2}web +glm +100\.0 % +1 +\d+\n/)
+    expect(stdout).toContain(` ${process.pid} `)
+    expect(stdout).not.toContain('\u001b')
+  })
+
+  it('reads Redis itself as the gateway would tell it, and joins nothing', async () => {
+    const fromRedis = await runCli(['top', '--config', await configFile(), '--once', '--json'])
+    const fromGateway = await runCli(['top', '--url', gateway.url, '--once', '--json'], {
+      HEADGATE_API_KEYS: `${GATEWAY_KEY},other`,
+    })
+    expect([fromRedis.code, fromGateway.code]).toEqual([0, 0])
+    const [redisStats, gatewayStats] = [fromRedis, fromGateway].map(
+      ({ stdout }) => JSON.parse(stdout) as MonitoringStats,
+    )
+    const steady = ({ generatedAt: _, processes, ...rest }: MonitoringStats) => ({
+      ...rest,
+      processes: processes.map(({ seenMsAgo: __, ...process }) => process),
+    })
+    expect(steady(redisStats!)).toEqual(steady(gatewayStats!))
+    expect(redisStats!.processes).toHaveLength(1)
+  })
+
+  it('goes on in lines, one a pool and look, until it is told to stop', async () => {
+    const { child, output, ended } = startCli(['top', '--config', await configFile(), '--every', '100ms'])
+    while (output.stdout.split('\n').length < 4) await once(child.stdout, 'data')
+    child.kill('SIGINT')
+    const { code, stdout } = await ended
+    expect(code).toBe(0)
+    for (const line of stdout.trimEnd().split('\n')) {
+      expect(line).toMatch(
+        /^\d{4}-\d\d-\d\dT[\d:]+Z glm: \d+\/50 requests\/1m, 0\/5 in flight, calling 0, waiting 0, wait p99 .*, completed 1,/,
+      )
+    }
+  })
+
+  it('fills a terminal, and gives it back at q', async () => {
+    // util-linux's script runs it on a pseudo terminal, which has a size only when told.
+    const command = `stty cols 90 rows 20; exec '${process.execPath}' '${CLI}' top --url ${gateway.url} --every 100ms`
+    const child = spawn('script', ['-qfec', command, '/dev/null'], {
+      env: { PATH: process.env.PATH, TERM: 'xterm-256color', HEADGATE_API_KEYS: GATEWAY_KEY },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => {
+      child.kill('SIGKILL')
+    })
+    let screen = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      screen += text
+    })
+    while (!screen.includes('PROCESS')) await once(child.stdout, 'data')
+    expect(screen).toContain('\u001b[?1049h')
+    expect(screen).toContain('\u001b[1mheadgate')
+    child.stdin.write('q')
+    const [code] = await once(child, 'close')
+    expect(code).toBe(0)
+    expect(screen.trimEnd().endsWith('\u001b[?1049l')).toBe(true)
+  })
+
+  it.each([
+    ['a wrong key', () => ['--url', gateway.url, '--key', 'wrong'], 'asks for a key'],
+    ['no gateway', () => ['--url', redis.url.replace('redis', 'http')], 'does not answer'],
+    ['no URL', () => ['--url', 'nonsense'], 'expected an http or https URL'],
+    ['no Redis in the config', () => ['--redis'], 'no Redis is configured'],
+  ])('says what is wrong: %s', async (_, flags, message) => {
+    const { code, stdout, stderr } = await runCli(['top', '--once', ...flags()])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toContain(message)
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+  })
+})
+
+describe('the view', () => {
+  const counts = { completed: 7, degraded: 0, failed: 1, cancelled: 0, expired: 0 }
+  const times = { mean: 100, p50: 100, p90: 900, p99: 65_000 }
+  const stats: MonitoringStats = {
+    generatedAt: '2026-01-01T12:00:00.000Z',
+    namespace: 'headgate',
+    store: 'redis',
+    scope: 'process',
+    state: 'isolated',
+    isolated: true,
+    processes: [
+      { name: 'a', host: 'h', pid: 1, startedAt: '2026-01-01T00:00:00.000Z', seenMsAgo: 9_000, inFlight: 2, queued: 3 },
+    ],
+    totals: { ...counts, successRate: 0.875 },
+    pools: {
+      'glm-4-plus': {
+        ...counts,
+        successRate: 0.875,
+        provider429: { 1302: 4 },
+        provider429PerHour: { 1302: 3 },
+        states: { calling: 2, 'waiting-for-token': 3, 'backing-off': 1 },
+        atGate: 5,
+        queued: 3,
+        active: 3,
+        waitMs: times,
+        latencyMs: times,
+        tokens: { estimated: 1, used: 1, refunded: 0 },
+        limits: [
+          { id: 'pool:glm-4-plus:concurrency', kind: 'concurrency', limit: 5, used: 2, ceiling: 2 },
+          { id: 'set:account:requests:60000', kind: 'requests', windowMs: 60_000, limit: 200 },
+        ],
+        coolDownMs: 3_200,
+        paused: false,
+        tenants: { 'evil\u001b[31m名字': { ...counts, tokensUsed: 1, share: 1 } },
+      },
+    },
+    alerts: [
+      { rule: '429-rate', state: 'firing', sinceMs: 61_000, value: 3, threshold: 1, message: 'three 1302 in an hour' },
+    ],
+  }
+  const frame = {
+    source: 'gateway x',
+    colors: picocolors.createColors(false),
+    columns: 120,
+    rows: Number.POSITIVE_INFINITY,
+  }
+
+  it('says what is out of the ordinary', () => {
+    const text = renderFleet(stats, { ...frame, columns: 140 }).join('\n')
+    for (const part of [
+      'ISOLATED FROM REDIS',
+      '! 429-rate: three 1302 in an hour (for 1m)',
+      'cooling down 3.2s',
+      'calling 2, waiting 8, backing off 1, at the gate 5',
+      'wait p50 100ms, p99 1.1m',
+      '429s/h 1302 × 3',
+      'of 5 configured',
+      'account requests/1m',
+      '? / 200',
+    ]) {
+      expect(text).toContain(part)
+    }
+    expect(plainLines(stats)[0]).toMatch(
+      /^2026-01-01T12:00:00Z glm-4-plus: 2\/2 in flight, \?\/200 requests\/1m, .*cooling down 3\.2s, ISOLATED/,
+    )
+  })
+
+  it.each([
+    [120, 40],
+    [80, 24],
+    [40, 8],
+    [20, 3],
+  ])('fits %i columns and %i rows, in colour too', (columns, rows) => {
+    const lines = renderFleet(stats, { ...frame, columns, rows, colors: picocolors.createColors(true) })
+    expect(lines.length).toBeLessThanOrEqual(rows)
+    for (const line of lines) expect(stringWidth(line)).toBeLessThanOrEqual(columns)
+  })
+
+  it('obeys no control character from outside', () => {
+    const text = [...renderFleet(stats, frame), ...plainLines(stats)].join('\n')
+    expect(text).toContain('evil?[31m名字')
+    expect(text).not.toContain('\u001b')
+  })
+})
