@@ -76,7 +76,11 @@ function runAll(file, { seeds, from, workers, kinds, redis }) {
       worker.on('message', (result) => {
         done++
         for (const key of Object.keys(totals)) totals[key] += result[key]
-        if (result.count > 0) failures.push(result)
+        if (result.count > 0) {
+          failures.push(result)
+          // At once: a long run may be stopped before its end.
+          process.stderr.write(`\n${told(result)}\n`)
+        }
         if (done < seeds) return feed(worker)
         clearInterval(timer)
         progress(done, seeds, failures.length, startedMs)
@@ -87,6 +91,11 @@ function runAll(file, { seeds, from, workers, kinds, redis }) {
       feed(worker)
     }
   })
+}
+
+function told({ seed, violations, count }) {
+  const [{ invariant, name, atMs, message }] = violations
+  return `seed ${seed}: invariant ${invariant} (${name}) at ${Math.round(atMs)} ms: ${message} (${count} in all)`
 }
 
 async function main() {
@@ -135,12 +144,7 @@ async function main() {
       }),
     )
   else {
-    for (const { seed, violations, count } of failures) {
-      const [{ invariant, name, atMs, message }] = violations
-      console.log(
-        `seed ${seed}: invariant ${invariant} (${name}) at ${Math.round(atMs)} ms: ${message} (${count} in all)`,
-      )
-    }
+    for (const failure of failures) console.log(told(failure))
     console.log(
       `${seeds} seeds, ${failures.length} failed, ${(seeds / seconds).toFixed(1)} seeds/s, ${Math.round(totals.virtualMs / 1000)} virtual s`,
     )

@@ -15,6 +15,11 @@ const GUARD_MS = 150
 /** Each arrival is delayed by up to the guard, on its way to the provider. */
 const JITTER_SEED = 11
 
+/** At this rate what is gathered for one exchange are at most 5 grants of one instant. */
+const LATENESS_RATE = 200
+/** What a process runs first is slow: its code is not compiled yet. */
+const WARM_UP_MS = 10_000
+
 const oneTenant = (outstanding: number) => (): readonly Load[] => [{ tenant: 'default', weight: 1, outstanding }]
 
 function arrivals({ sent }: Measured, ofTokens: boolean): [number, number][] {
@@ -74,18 +79,24 @@ export const FIGURES: readonly Figure[] = [
   },
   {
     name: 'lateness',
-    what: '4 processes, 1000 requests per second and as many waiting, spread evenly, no-op call: from the grant’s date to the call',
+    what: `4 processes, ${LATENESS_RATE} requests per second and as many waiting, spread evenly, no-op call: from the grant’s date to the call, once the code is warm`,
     goal: 'p50 ≤ 1 ms, p99 ≤ 5 ms, never early',
     async run(worker) {
-      const pool = { limits: { requests: { limit: 1_000, per: '1s' } }, guardMs: GUARD_MS, adaptive: false }
-      const fleet = { processes: 4, pool, loads: oneTenant(300), rampMs: 1_200, durationMs: 20_000 }
+      const limit = { limit: LATENESS_RATE, per: '1s' }
+      const pool = { limits: { requests: limit }, guardMs: GUARD_MS, adaptive: false }
+      const outstanding = 0.3 * LATENESS_RATE
+      const fleet = { processes: 4, pool, loads: oneTenant(outstanding), rampMs: 1_200, durationMs: 30_000 }
       const measured = await measure(fleet, worker)
-      const late = measured.sent.map(([, , , lateMs]) => lateMs)
+      const warmAtMs = measured.startMs + WARM_UP_MS
+      const late = (isWarm: boolean) =>
+        measured.sent.filter(([atMs]) => atMs >= warmAtMs === isWarm).map(([, , , lateMs]) => lateMs)
+      const [cold, warm] = [late(false), late(true)]
       return {
-        p50Ms: quantile(late, 0.5),
-        p99Ms: quantile(late, 0.99),
-        leastMs: late.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY),
-        worstWindow: worstWindow(arrivals(measured, false), 1_000, 1_000),
+        p50Ms: quantile(warm, 0.5),
+        p99Ms: quantile(warm, 0.99),
+        p99ColdMs: quantile(cold, 0.99),
+        leastMs: Math.min(...warm, ...cold),
+        worstWindow: worstWindow(arrivals(measured, false), 1_000, LATENESS_RATE),
         ...common(measured),
       }
     },
