@@ -123,6 +123,13 @@ export class Ledger {
     })
   }
 
+  /** For audits: when a cost fits into a limit as it is now; never, for a slot that is not free. */
+  fitsAtMs(limit: LimitSpec, cost: number, nowMs: number): number {
+    const missing = cost - this.free(limit, nowMs)
+    if (missing <= 0) return 0
+    return limit.windowMs === 0 ? Infinity : (this.log(limit).freeAt(nowMs, missing) ?? Infinity)
+  }
+
   get slots(): ReadonlyMap<string, number> {
     return this.#inFlight
   }

@@ -2,8 +2,8 @@ import { FairTree } from './fair-tree.js'
 import { ageOf, Learning } from './learning.js'
 import { Ledger } from './ledger.js'
 import { type Member, Members } from './members.js'
-import { giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
-import { type Grant, Schedule } from './schedule.js'
+import { costOf, giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
+import { fronts, type Grant, Schedule } from './schedule.js'
 import {
   type ControlChange,
   type Exchange,
@@ -13,6 +13,17 @@ import {
   LONG_WINDOW_MS,
 } from './store.js'
 import { StoreTime } from './store-time.js'
+
+interface FrontAudit {
+  readonly pool: string
+  readonly flow: string
+  readonly sinceMs: number
+  readonly draws: readonly string[]
+  readonly tokens: number
+  readonly fitsAtMs: number
+  /** What its limits allow, all added up: a change says that one was moved. */
+  readonly allowed: number
+}
 
 /**
  * The truth of one group, kept in this process. The same rules as the Lua script, in the same order:
@@ -98,6 +109,30 @@ export class MemoryGroup {
       for (const [id, count] of slots) held.set(id, (held.get(id) ?? 0) + count)
     }
     return { counted: this.#ledger.slots, held }
+  }
+
+  /**
+   * For audits: who is first in each pool's line, in the order in which they were promised a date, and when it fits into
+   * all rate limits if nothing else is granted; never, while it waits for a slot or for its pool to be open again.
+   */
+  auditFronts(spec: GroupSpec, nowMs: number): FrontAudit[] {
+    const limits = new Map(spec.limits.map((limit) => [limit.id, limit]))
+    return fronts(this.#tree.pools).flatMap(({ name, front, tenants }) => {
+      const flow = front && tenants.get(front.tenant)?.flows.get(front.flow)
+      if (!flow || flow.count === 0) return []
+      const tokens = flow.costs[0] ?? 0
+      const { control } = this.#ledger
+      const isHeld = control.isPaused(name) || control.earliestMs(name, nowMs) > nowMs
+      let fitsAtMs = isHeld ? Number.POSITIVE_INFINITY : 0
+      let allowed = 0
+      for (const id of flow.draws) {
+        const limit = limits.get(id)
+        if (!limit) continue
+        fitsAtMs = Math.max(fitsAtMs, this.#ledger.fitsAtMs(limit, costOf(limit, tokens), nowMs))
+        allowed += this.#ledger.allowed(limit)
+      }
+      return [{ pool: name, flow: flow.id, sinceMs: front.sinceMs, draws: flow.draws, tokens, fitsAtMs, allowed }]
+    })
   }
 
   /** For audits: whether nobody waits, nothing is in flight, and nothing lies in a mailbox. */

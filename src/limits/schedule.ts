@@ -159,7 +159,7 @@ export class Schedule {
     for (const index of limits) {
       const reservation = this.#reservations.get(index)
       const cost = costOf(limitOf(this.round, index), tokens)
-      if (!reservation || fit.atMs >= reservation.atMs || cost <= reservation.extra) continue
+      if (!reservation || cost <= reservation.extra) continue
       this.#note(index, cost)
       return undefined
     }
@@ -253,7 +253,7 @@ export class Schedule {
       const cost = costOf(limit, tokens)
       if (limit.windowMs > 0) ledger.charge(limit, atMs, cost)
       const reservation = this.#reservations.get(index)
-      if (reservation && atMs < reservation.atMs) reservation.extra -= cost
+      if (reservation) reservation.extra -= cost
     }
     ledger.control.dated(pool.name, atMs)
     if (atMs > round.nowMs) this.#filling.add(pool)
@@ -276,7 +276,7 @@ export class Schedule {
 const isShown = (flow: FlowNode) => shownOf(flow) > 0
 
 /** Pools whose front was promised a date, in the order of the promises. */
-function fronts(pools: ReadonlyMap<string, PoolNode>): PoolNode[] {
+export function fronts(pools: ReadonlyMap<string, PoolNode>): PoolNode[] {
   return [...pools.values()]
     .filter(({ front }) => front !== undefined)
     .sort((a, b) => a.front!.sinceMs - b.front!.sinceMs || (a.name < b.name ? -1 : 1))

@@ -1,6 +1,7 @@
 import type { Grant, GrantEnd, TokenRequest } from '../../src/dispatch/grant.js'
 import type { Permits } from '../../src/dispatch/shadow.js'
 import type { Exchange, ExchangeReply, GroupSpec, LimitSpec } from '../../src/limits/store.js'
+import { SlidingLog } from '../../src/limits/window.js'
 import type { SimProcess } from './sim-process.js'
 import { MemoryBackend } from './store-host.js'
 import type { World, WorldOptions } from './world.js'
@@ -59,6 +60,21 @@ class MutantBackend extends MemoryBackend {
 
   override exchange(spec: GroupSpec, exchange: Exchange, nowMs: number): ExchangeReply {
     return this.answer(super.exchange({ ...spec, limits: spec.limits.map(this.limit) }, exchange, nowMs))
+  }
+}
+
+/** A store that believes that twice as much will be free when a promised date comes. */
+class HopefulBackend extends MemoryBackend {
+  override exchange(spec: GroupSpec, exchange: Exchange, nowMs: number): ExchangeReply {
+    const { freedBy } = SlidingLog.prototype
+    SlidingLog.prototype.freedBy = function (atMs) {
+      return 2 * freedBy.call(this, atMs)
+    }
+    try {
+      return super.exchange(spec, exchange, nowMs)
+    } finally {
+      SlidingLog.prototype.freedBy = freedBy
+    }
   }
 }
 
@@ -153,6 +169,12 @@ export const MUTATIONS: readonly Mutation[] = [
       let order = 0
       return { request: (asked) => process.dispatcher.request(Object.assign(asked, { order: --order })) }
     }),
+  },
+  {
+    name: 'room that is given away although somebody was promised it',
+    invariant: 9,
+    faults: [],
+    options: () => ({ backend: (world: World) => new HopefulBackend(world.clock, true) }),
   },
   {
     name: 'a lease that never ends',

@@ -172,7 +172,7 @@ do
         for i = 1, isBlocked and 0 or n do
           local l = D[i]
           local cost = l.kind == 2 and tokens or 1
-          if l.resAt and date < l.resAt and cost > l.extra then
+          if l.resAt and cost > l.extra then
             if cost < l.tooMuch then l.tooMuch = cost end
             isBlocked = true
             break
@@ -208,7 +208,7 @@ do
               l.pb, l.pa = bucket, cost
             end
           end
-          if l.resAt and date < l.resAt then l.extra = l.extra - cost end
+          if l.resAt then l.extra = l.extra - cost end
         end
         local q = P.at
         if Q[q + 4] > 0 and date > Q[q + 5] then Q[q + 5] = date end

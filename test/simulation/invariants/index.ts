@@ -7,11 +7,12 @@ import { healingIsComplete } from './healing.js'
 import { capacityIsUsed } from './idleness.js'
 import { flowsAreInOrder } from './order.js'
 import { everyRequestEndsOnce } from './outcomes.js'
+import { datesDoNotSlip } from './reservations.js'
 import { sendsAreInTime } from './sending.js'
 import { sumsAddUp } from './sums.js'
 import { arrivalsFitWindows } from './windows.js'
 
-/** What must hold of every run, whatever happens. That a promised date never slips is held by test/limits. */
+/** What must hold of every run, whatever happens. */
 export const INVARIANTS: readonly NewChecker[] = [
   arrivalsFitWindows,
   slotsFit,
@@ -21,6 +22,7 @@ export const INVARIANTS: readonly NewChecker[] = [
   everyRequestEndsOnce,
   capacityIsUsed,
   flowsAreInOrder,
+  datesDoNotSlip,
   healingIsComplete,
   nothingIsLeft,
   everySendHasItsGrant,
