@@ -84,7 +84,7 @@ export class Admissions {
   readonly #answersFirst: AnswersFirst | undefined
 
   constructor(private readonly parts: AdmissionParts) {
-    this.#answersFirst = parts.answers && new AnswersFirst(parts.answers)
+    this.#answersFirst = parts.answers && new AnswersFirst(parts.answers, parts.config.cache?.coalesce ?? false)
   }
 
   /** A call over HTTP. */
@@ -100,7 +100,7 @@ export class Admissions {
     const stream = origin?.stream ?? reader
     // Who stands in for another is asked because no answer is known.
     const key = origin ? undefined : this.#keyOf(input, payload)
-    const tape = key !== undefined && stream ? new Tape(stream) : undefined
+    const tape = key !== undefined && stream ? new Tape(stream, this.parts.config.cache?.coalesce ?? false) : undefined
     const work = httpWork(this.parts.caller, config, { ...payload, stream: tape ?? stream })
     // Who stands in for another asks nobody else. And vectors of another model mean nothing beside this one's.
     const mayFallBack = !origin && input.degrade !== false && payload.api !== 'embeddings'

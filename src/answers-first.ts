@@ -1,14 +1,18 @@
+import type { KnownAnswer } from './answers/answer.js'
 import type { AnswerCache } from './answers/answer-cache.js'
+import { type Flight, Flights } from './flights.js'
 import type { Admission, Intake } from './intake/intake.js'
 import type { Outcome, RunningRequest } from './request/request.js'
 import type { Tape } from './request/tape.js'
+
+type Standing = Parameters<Intake['tryEnter']>[1]
 
 /** A request on its way to its pool's queue. */
 export interface Admitted {
   /** Waits for a place. */
   enter(): Promise<RunningRequest>
   /** Takes a place now, or none. */
-  tryEnter(standing?: Parameters<Intake['tryEnter']>[1]): RunningRequest | undefined
+  tryEnter(standing?: Standing): RunningRequest | undefined
 }
 
 export interface Asking {
@@ -20,30 +24,55 @@ export interface Asking {
   readonly tape: Tape | undefined
 }
 
-/** Looks for an answer that is there already before a request takes a place in its queue, and keeps those that come. */
+/**
+ * Looks for an answer that is there already, or on its way to somebody else, before a request takes a place in its queue;
+ * and keeps those that come.
+ */
 export class AnswersFirst {
-  constructor(private readonly cache: AnswerCache) {}
+  readonly #flights: Flights | undefined
+
+  constructor(
+    private readonly cache: AnswerCache,
+    coalesce: boolean,
+  ) {
+    this.#flights = coalesce ? new Flights() : undefined
+  }
 
   admitted(asking: Asking): Admitted {
+    return { enter: () => this.#enter(asking), tryEnter: (standing) => this.#tryEnter(asking, standing) }
+  }
+
+  async #enter(asking: Asking): Promise<RunningRequest> {
     const { key, admission, place } = asking
-    return {
-      enter: async () => {
-        const running = this.#fromMemory(asking)
-        if (running) return running
-        if (this.cache.isShared && !admission.signal?.aborted) {
-          const known = await this.cache.find(key)
-          if (known) return answered(admission.start(), known)
+    const running = this.#fromMemory(asking) ?? this.#follow(asking)
+    if (running) return running
+    const flight = this.#flights?.open(key)
+    try {
+      if (this.cache.isShared && !admission.signal?.aborted) {
+        const known = await this.cache.find(key)
+        if (known) {
+          flight?.land(known)
+          return answered(admission.start(), known)
         }
-        return this.#kept(asking, await place(admission).enter())
-      },
-      tryEnter: (standing) => {
-        const known = this.#fromMemory(asking)
-        if (known) return known
-        const start = () => this.#held(asking, admission.start())
-        const running = place(this.cache.isShared ? { ...admission, start } : admission).tryEnter(standing)
-        return running && this.#kept(asking, running)
-      },
+      }
+      return this.#led(asking, await place(admission).enter(), flight)
+    } catch (error) {
+      flight?.handOver()
+      throw error
     }
+  }
+
+  #tryEnter(asking: Asking, standing: Standing): RunningRequest | undefined {
+    const known = this.#fromMemory(asking) ?? this.#follow(asking)
+    if (known) return known
+    const { key, admission, place } = asking
+    let flight: Flight | undefined
+    const start = () => {
+      flight = this.#flights?.open(key)
+      return this.cache.isShared ? this.#held(key, admission.start(), flight) : admission.start()
+    }
+    const running = place({ ...admission, start }).tryEnter(standing)
+    return running && this.#led(asking, running, flight)
   }
 
   /** Needs no place: nobody waits for it. */
@@ -53,36 +82,69 @@ export class AnswersFirst {
     return known && answered(admission.start(), known)
   }
 
+  /** Waits in `queued` for the answer to somebody else's request, without a place. */
+  #follow(asking: Asking): RunningRequest | undefined {
+    const { key, admission } = asking
+    const flight = this.#flights?.get(key)
+    if (!flight?.hasRoom || admission.signal?.aborted) return undefined
+    const running = admission.start()
+    flight.follow({ running, goOn: (its) => void this.#goOn(asking, running, its) })
+    return running
+  }
+
+  /** One that followed takes the way of all others; with a flight it leads it from now on. */
+  async #goOn({ key, admission, place, tape }: Asking, running: RunningRequest, flight?: Flight): Promise<void> {
+    this.#led({ key, admission, place, tape }, running, flight)
+    const placed = place({ ...admission, start: () => running })
+    try {
+      if (!placed.tryEnter('accepted before')) await placed.enter()
+    } catch {
+      // Closed or full, and it was accepted already: it ends, as it would when the gate closes.
+      running.request.cancel()
+    }
+  }
+
   /** It has its place already: when its turn comes, it first asks who else may know. */
-  #held({ key }: Asking, running: RunningRequest): RunningRequest {
+  #held(key: string, running: RunningRequest, flight: Flight | undefined): RunningRequest {
     const { admit } = running
     running.admit = async () => {
       const known = await this.cache.find(key)
       if (running.request.state === 'done') return
       if (!known) return admit()
+      if (flight) flight.known = known
       running.answer(known)
     }
     return running
   }
 
-  #kept({ key, tape }: Asking, running: RunningRequest): RunningRequest {
+  /** Passes on what comes of the call that this request makes. */
+  #led({ key, tape }: Asking, running: RunningRequest, flight: Flight | undefined): RunningRequest {
     void running.request.outcome.then((outcome) => {
-      const events = outcome.value === undefined ? tape?.events : undefined
-      if (isOwn(outcome) && (outcome.value !== undefined || events)) {
-        const { httpStatus = 200, value } = outcome
-        void this.cache.keep(key, { httpStatus, value, events })
-      }
+      const own = answerOf(outcome, tape)
+      if (own) void this.cache.keep(key, own)
+      const known = own ?? flight?.known
+      if (known) flight?.land(known)
+      else if (isAboutTheCaller(outcome)) flight?.handOver()
+      else flight?.fail()
     })
     return running
   }
 }
 
-function answered(running: RunningRequest, known: Parameters<RunningRequest['answer']>[0]): RunningRequest {
+function answered(running: RunningRequest, known: KnownAnswer): RunningRequest {
   running.answer(known)
   return running
 }
 
+/** Whether it ended as it did because of who asked: then the answer may still be had. */
+function isAboutTheCaller({ status, reason }: Outcome): boolean {
+  return status === 'cancelled' || reason === 'deadline'
+}
+
 /** What came whole from the request's own call. */
-function isOwn({ status, via }: Outcome): boolean {
-  return status === 'completed' && via === undefined
+function answerOf(outcome: Outcome, tape: Tape | undefined): KnownAnswer | undefined {
+  const { status, via, httpStatus = 200, value } = outcome
+  if (status !== 'completed' || via !== undefined) return undefined
+  const events = value === undefined ? tape?.events : undefined
+  return value !== undefined || events ? { httpStatus, value, events } : undefined
 }

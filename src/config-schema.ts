@@ -106,8 +106,9 @@ const cache = z.strictObject(
     staleTtl: duration(0).default(DEFAULT_CACHE.staleTtlMs),
     store: z.enum(CACHE_STORES, { error: "'memory' or 'redis'" }).default('memory'),
     acrossTenants: flag.default(false),
+    coalesce: flag.default(false),
   },
-  { error: 'an object with maxEntries, maxBytes, ttl, staleTtl, store or acrossTenants' },
+  { error: 'an object with maxEntries, maxBytes, ttl, staleTtl, store, acrossTenants or coalesce' },
 )
 const BASE_URL = 'an http or https URL without a query'
 const pool = z

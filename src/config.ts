@@ -101,6 +101,8 @@ export interface GateOptions {
     readonly store?: 'memory' | 'redis'
     /** Whether tenants share their answers. Default false. */
     readonly acrossTenants?: boolean
+    /** Whether the same questions in flight share one call. Default false. */
+    readonly coalesce?: boolean
   }
   readonly logger?: GateLogger
   /** Let inspectors look at the machines (`true`), or pass every machine's inspection events to an observer. Default false. */
@@ -153,6 +155,7 @@ interface CacheConfig {
   readonly staleTtlMs: number
   readonly store: 'memory' | 'redis'
   readonly acrossTenants: boolean
+  readonly coalesce: boolean
 }
 
 export interface ResolvedConfig {

@@ -30,6 +30,8 @@ export function runningOf(
       },
     },
     admit: () => {
+      // It waited for a place, and didn't live to have it.
+      if (actor.getSnapshot().value === 'done') return Promise.resolve()
       const ended = new Promise<void>((done) => {
         entry.onEnd = done
       })

@@ -10,7 +10,11 @@ export class Tape implements Pick<StreamTarget, 'put' | 'room'> {
   #events: StreamEvent[] | undefined = []
   #chars = 0
 
-  constructor(private readonly target: StreamTarget) {}
+  /** `eager`: others wait for the whole, so as long as it is remembered a slow reader holds nobody up. */
+  constructor(
+    private readonly target: StreamTarget,
+    private readonly eager: boolean,
+  ) {}
 
   /** All that came; undefined when it was too much. */
   get events(): readonly StreamEvent[] | undefined {
@@ -25,6 +29,6 @@ export class Tape implements Pick<StreamTarget, 'put' | 'room'> {
   }
 
   room(): Promise<void> {
-    return this.target.room()
+    return this.eager && this.#events ? Promise.resolve() : this.target.room()
   }
 }

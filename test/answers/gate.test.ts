@@ -158,6 +158,92 @@ describe('an answer that is known', () => {
   })
 })
 
+describe('the same question in flight', () => {
+  const ask = (gate: Headgate, more: object = {}) => gate.spawn({ ...CHAT, ...more })
+  const slow = async () => {
+    await simulator.close()
+    simulator = await startSimulator({ profile: 'glm', latencyMs: 150 })
+  }
+  beforeEach(slow)
+
+  test('is one call, whose answer each gets a copy of', async () => {
+    const gate = open({ coalesce: true })
+    const all = await Promise.all(Array.from({ length: 20 }, () => ask(gate)))
+    const outcomes = await Promise.all(all.map(({ outcome }) => outcome))
+    expect(simulator.log).toHaveLength(1)
+    expect(outcomes.filter(({ via }) => via === 'cache')).toHaveLength(19)
+    expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['completed']))
+    expect(new Set(outcomes.map(({ value }) => value)).size).toBe(20)
+    expect(new Set(outcomes.map(({ value }) => JSON.stringify(value))).size).toBe(1)
+    expect(gate.stats()).toMatchObject({ granted: 1, pools: { glm: { outcomes: { completed: 20 }, active: 0 } } })
+  })
+
+  test('is not shared unless asked to, nor by who wants an answer of his own', async () => {
+    const apart = open()
+    await Promise.all([apart.complete(CHAT), apart.complete(CHAT)])
+    const gate = open({ coalesce: true })
+    await Promise.all([gate.complete(CHAT), gate.complete({ ...CHAT, cache: false }), gate.complete(CHAT)])
+    expect(simulator.log).toHaveLength(4)
+  })
+
+  test('streams replay', async () => {
+    const gate = open({ coalesce: true })
+    const all = [1, 2, 3].map(() => gate.trySpawn({ ...CHAT, stream: true })!)
+    const [first, ...others] = await Promise.all(all.map(read))
+    for (const other of others) expect(other).toEqual(first)
+    expect(simulator.log).toHaveLength(1)
+  })
+
+  test('a leader whose stream nobody reads holds nobody up', async () => {
+    const gate = open({ coalesce: true })
+    const leader = await ask(gate, { stream: true, maxTokens: 2_000 })
+    const follower = await ask(gate, { stream: true, maxTokens: 2_000 })
+    expect((await read(follower)).length).toBeGreaterThan(100)
+    leader.cancel()
+  })
+
+  test('a leader that goes away hands over; a follower that does takes nobody along', async () => {
+    const gate = open({ coalesce: true }, { limits: { concurrency: 1 }, adaptive: false })
+    const [leader, second, third, fourth] = await Promise.all([
+      ask(gate),
+      ask(gate),
+      ask(gate, { deadline: 20 }),
+      ask(gate),
+    ])
+    second!.cancel()
+    expect(await third!.outcome).toMatchObject({ status: 'expired' })
+    leader!.cancel()
+    expect(await leader!.outcome).toMatchObject({ status: 'cancelled' })
+    expect(await second!.outcome).toMatchObject({ status: 'cancelled' })
+    const last = await fourth!.outcome
+    expect(last).toMatchObject({ status: 'completed', attempts: 1 })
+    expect(last).not.toHaveProperty('via')
+    await gate.drain()
+    expect(gate.stats().pools.glm).toMatchObject({ active: 0, queued: 0 })
+  })
+
+  test('an error is not shared: each finds out for itself', async () => {
+    const gate = open({ coalesce: true })
+    simulator.failNext('1302')
+    const all = await Promise.all([ask(gate), ask(gate), ask(gate)])
+    const ends = await Promise.all(all.map(async ({ outcome }) => (await outcome).status))
+    expect(ends).toEqual(['failed', 'completed', 'completed'])
+    expect(simulator.log).toHaveLength(3)
+  })
+
+  test('followers need no place, and end with the gate', async () => {
+    const gate = open({ coalesce: true }, { queue: { maxActive: 1, maxQueued: 1 } })
+    simulator.hangNext()
+    const leader = await ask(gate)
+    const followers = await Promise.all([ask(gate), ask(gate), ask(gate)])
+    expect(gate.stats().pools.glm).toMatchObject({ queued: 0, active: 1, states: { queued: 3 } })
+    expect(gate.trySpawn(chatOf('another'))).toBeDefined()
+    await gate.close()
+    const ends = await Promise.all([leader, ...followers].map(async ({ outcome }) => (await outcome).status))
+    expect(ends).toEqual(['cancelled', 'cancelled', 'cancelled', 'cancelled'])
+  })
+})
+
 describe('answers kept in Redis', () => {
   let server: RedisServer
   beforeEach(async () => {

@@ -63,6 +63,7 @@ describe('defaults', () => {
       staleTtlMs: 86_400_000,
       store: 'memory',
       acrossTenants: false,
+      coalesce: false,
     })
   })
 
