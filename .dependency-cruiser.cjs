@@ -38,6 +38,7 @@ const HOMES = {
   zod: ['^src/config-schema\\.ts$'],
   ms: ['^src/durations\\.ts$'],
   ai: ['^src/surfaces/integrations/'],
+  'gpt-tokenizer': ['^src/providers/tokenizer\\.ts$'],
   dotenv: ['^src/config-file\\.ts$'],
 }
 const PUBLIC_TYPES = '^src/(config|headgate|index)\\.ts$'

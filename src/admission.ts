@@ -23,6 +23,7 @@ import { type Admitted, AnswersFirst } from './answers-first.js'
 import { keyOf } from './answers/answer.js'
 import type { AnswerCache } from './answers/answer-cache.js'
 import type { Admission, Intake } from './intake/intake.js'
+import type { Estimator } from './providers/estimator.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import { pathOf } from './providers/apis.js'
 import type { Alternatives, PoolRuntime } from './request/entry.js'
@@ -41,6 +42,7 @@ export interface GatePool {
   readonly runtime: PoolRuntime
   readonly intake: Intake
   readonly dispatcher: Dispatcher
+  readonly estimator: Estimator
   /** In place of the dispatcher where nothing may be delayed. */
   readonly shadow: Shadow | undefined
 }
@@ -94,8 +96,9 @@ export class Admissions {
   }
 
   #post(input: HttpInput, origin?: Origin): Admitted {
-    const { config } = this.#pool(input.pool).runtime
-    const payload = payloadOf(input, config.provider, config.models[0] ?? '')
+    const { runtime, estimator } = this.#pool(input.pool)
+    const { config } = runtime
+    const payload = payloadOf(input, estimator, config.models[0] ?? '')
     const reader = payload.stream && !origin ? new EventStream() : undefined
     const stream = origin?.stream ?? reader
     // Who stands in for another is asked because no answer is known.

@@ -110,6 +110,7 @@ const cache = z.strictObject(
   },
   { error: 'an object with maxEntries, maxBytes, ttl, staleTtl, store, acrossTenants or coalesce' },
 )
+const TOKENIZERS = ['auto', 'chars', 'gpt-tokenizer'] as const
 const BASE_URL = 'an http or https URL without a query'
 const pool = z
   .strictObject(
@@ -132,6 +133,7 @@ const pool = z
       holdUntilCallDeadline: flag.default(false),
       timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
       retry: retry.default(DEFAULT_RETRY),
+      tokenizer: z.enum(TOKENIZERS, { error: `one of ${TOKENIZERS.join(', ')}` }).default('auto'),
       fallback: listOf('names of pools').default([]),
       degradedMessage: text.optional(),
       queue: queue.optional(),

@@ -49,6 +49,11 @@ export interface PoolOptions {
     readonly baseMs?: number | string
     readonly capMs?: number | string
   }
+  /**
+   * How LLM tokens of texts are counted: by characters, or by gpt-tokenizer, an optional peer. Default `auto`: that, where it
+   * is installed, for OpenAI's and Azure's models in pools that limit tokens.
+   */
+  readonly tokenizer?: 'auto' | 'chars' | 'gpt-tokenizer'
   /** Pools to try, in order, when this one can't serve; each is asked for its first model. */
   readonly fallback?: readonly string[]
   readonly degradedMessage?: string
@@ -136,6 +141,7 @@ export interface PoolConfig {
   readonly holdUntilCallDeadline: boolean
   readonly callTimeoutMs: number
   readonly retry: { readonly maxAttempts: number; readonly baseMs: number; readonly capMs: number }
+  readonly tokenizer: 'auto' | 'chars' | 'gpt-tokenizer'
   readonly fallback: readonly string[]
   readonly degradedMessage?: string
   readonly prices?: PriceConfig

@@ -2,6 +2,7 @@ import type { CacheCounts } from './answers/answer-cache.js'
 import type { ShadowCounts } from './dispatch/shadow.js'
 import type { Priority } from './intake/input.js'
 import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+import type { CalibrationStats } from './providers/calibration.js'
 
 /** One pool as this process sees it. */
 export interface PoolStats {
@@ -17,6 +18,8 @@ export interface PoolStats {
   readonly ceilings: Readonly<Record<string, number>>
   /** Left of the fleet's cool-down, in ms; `Infinity` while paused, 0 for neither. */
   readonly coolDownMs: number
+  /** What was learned of how many LLM tokens requests take, by model. */
+  readonly estimates: Readonly<Record<string, CalibrationStats>>
   /** With `shadow`: what governing would have delayed. */
   readonly shadow?: ShadowCounts
 }

@@ -1,5 +1,5 @@
-import { type AdmissionParts, Admissions } from './admission.js'
 import type { OutcomeStatus } from '../machines/vocabulary.js'
+import { type AdmissionParts, Admissions } from './admission.js'
 import type { Dispatcher } from './dispatch/dispatcher.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
@@ -110,7 +110,7 @@ export class Headgate {
   stats(): GateStats {
     const states = this.#parts.runner.live.count()
     const pools: Record<string, PoolStats> = {}
-    for (const [name, { runtime, intake, dispatcher, shadow }] of this.#parts.pools) {
+    for (const [name, { runtime, intake, dispatcher, estimator, shadow }] of this.#parts.pools) {
       const { outcomes, provider429 } = this.#counts.get(name)!
       pools[name] = {
         dispatcher: dispatcher.state,
@@ -121,6 +121,7 @@ export class Headgate {
         outcomes: { ...outcomes },
         provider429: { ...provider429 },
         ...limitStatsOf(dispatcher, runtime.plan),
+        estimates: estimator.stats,
         ...(shadow && { shadow: shadow.counts }),
       }
     }

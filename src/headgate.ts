@@ -3,9 +3,10 @@ import type { GatePool } from './admission.js'
 import { AnswerCache } from './answers/answer-cache.js'
 import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
-import { type GateOptions, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
+import { type GateOptions, type PoolConfig, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
 import { Shadow } from './dispatch/shadow.js'
+import { HeadgateError } from './errors.js'
 import { GateEmitter } from './events.js'
 import { Headgate } from './gate.js'
 import { Intake } from './intake/intake.js'
@@ -14,7 +15,9 @@ import { type GroupPlan, planGroups } from './limits/plan.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
 import { logEvents } from './observe/logger.js'
 import { Monitor } from './observe/monitoring/monitor.js'
+import { Estimator } from './providers/estimator.js'
 import { HttpCaller } from './providers/http-caller.js'
+import { Tokenizers } from './providers/tokenizer.js'
 import { RetryBudget } from './request/retry-budget.js'
 import { RequestRunner } from './request/runner.js'
 
@@ -30,6 +33,7 @@ export function createHeadgate(options: GateOptions): Headgate {
   const connection = config.redis === undefined ? undefined : new RedisConnection(config.redis)
   const pools = new Map<string, GatePool>()
   const dispatchers: Dispatcher[] = []
+  const tokenizers = new Tokenizers()
   const groups = planGroups(config)
   for (const plan of groups) {
     const dispatcher = buildDispatcher(plan, config, connection, clock, events)
@@ -39,7 +43,8 @@ export function createHeadgate(options: GateOptions): Headgate {
       const shadow = config.shadow ? new Shadow(dispatcher, clock) : undefined
       const runtime = { config: poolConfig, plan: pool, limits: plan.spec.limits, permits: shadow ?? dispatcher }
       const intake = new Intake(pool.name, clock, poolConfig.maxQueued, poolConfig.maxActive)
-      pools.set(pool.name, { runtime, intake, dispatcher, shadow })
+      const estimator = buildEstimator(poolConfig, config, tokenizers)
+      pools.set(pool.name, { runtime, intake, dispatcher, estimator, shadow })
     }
   }
   const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
@@ -95,4 +100,22 @@ function buildDispatcher(
     holdUntilCallDeadline: plan.pools.some(({ name }) => config.pools.get(name)?.holdUntilCallDeadline),
     onNews: (news) => events.emitSafely('dispatcher', news),
   })
+}
+
+/** Whose tokenizers gpt-tokenizer has. */
+const OPENAI_MODELS: ReadonlySet<string> = new Set(['openai', 'azure'])
+
+function buildEstimator(pool: PoolConfig, { limitSets }: ResolvedConfig, tokenizers: Tokenizers): Estimator {
+  const { name, tokenizer, provider, limits, models } = pool
+  const rates = [limits, ...limits.also.map((set) => limitSets.get(set)!)].flatMap(({ tokens }) => tokens)
+  const maxTokens = Math.min(Number.POSITIVE_INFINITY, ...rates.map(({ limit }) => limit))
+  const suits = tokenizer === 'auto' && rates.length > 0 && OPENAI_MODELS.has(provider.name)
+  const counts = tokenizer === 'gpt-tokenizer' || (suits && Tokenizers.installed)
+  if (tokenizer === 'gpt-tokenizer' && !Tokenizers.installed) {
+    const message = `pools.${name}.tokenizer: expected the package gpt-tokenizer to be installed (npm install gpt-tokenizer)`
+    throw new HeadgateError('CONFIG_INVALID', message)
+  }
+  // Loaded ahead of the first request, which would go by characters otherwise.
+  if (counts) for (const model of models) void tokenizers.load(model)
+  return new Estimator({ provider, maxTokens, ...(counts && { tokenizers }) })
 }

@@ -8,6 +8,7 @@ export { createHeadgate } from './headgate.js'
 export type { GovernedFetch } from './http/governed-fetch.js'
 export type { ApiInput, CallInput, ChatCompletion, ChatInput, Priority } from './intake/input.js'
 export type { GroupUsage, LimitUsage } from './limits/store.js'
+export type { CalibrationStats } from './providers/calibration.js'
 export type {
   CompletionCount,
   FailureClass,

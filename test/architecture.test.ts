@@ -164,7 +164,9 @@ for (const { name } of config.forbidden) {
   if (label === undefined) continue
   const dependency = label === 'hono-node-server' ? '@hono/node-server' : label
   // Nobody upstream of the providers, and no provider either, has a use for any but those that live there.
-  const place = ['undici', 'eventsource-parser'].includes(label) ? 'src/limits/l.ts' : 'src/providers/p.ts'
+  const place = ['undici', 'eventsource-parser', 'gpt-tokenizer'].includes(label)
+    ? 'src/limits/l.ts'
+    : 'src/providers/p.ts'
   const manifest = JSON.stringify({ name: dependency, main: 'index.js' })
   PLANTED[name] = [
     {

@@ -1,7 +1,7 @@
 import { HeadgateError } from '../errors.js'
-import { API_NAMES, type ApiName, estimateOf } from '../providers/apis.js'
-import { tokensToReserve } from '../providers/charge.js'
-import type { Provider } from '../providers/provider.js'
+import { API_NAMES, type ApiName } from '../providers/apis.js'
+import type { Estimator } from '../providers/estimator.js'
+import type { Usage } from '../providers/provider.js'
 
 export type Priority = 'high' | 'normal' | 'low'
 
@@ -58,6 +58,8 @@ export interface Payload {
   readonly stream: boolean
   /** LLM tokens to reserve. */
   readonly tokens: number
+  /** Learns from what it took, where it was estimated. */
+  readonly onUsage: ((usage: Usage) => void) | undefined
 }
 
 /** A chat completion as far as every provider agrees on it; further fields are passed through. */
@@ -92,15 +94,16 @@ export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>)
 }
 
 /** What a call over HTTP sends, and the LLM tokens to reserve for it. */
-export function payloadOf(input: ChatInput | ApiInput, provider: Provider, defaultModel: string): Payload {
+export function payloadOf(input: ChatInput | ApiInput, estimator: Estimator, defaultModel: string): Payload {
   const { api, body, stream } = 'api' in input ? apiBody(input, defaultModel) : chatBody(input, defaultModel)
   if (typeof stream !== 'boolean') throw bad('stream', 'true or false', stream)
   const { headers, estimatedTokens, cache } = input
   if (cache !== undefined && typeof cache !== 'boolean') throw bad('cache', 'true or false', cache)
   if (headers !== undefined && (typeof headers !== 'object' || headers === null))
     throw bad('headers', 'an object', headers)
-  const tokens = estimatedTokens ?? tokensToReserve(provider, estimateOf(api, body))
-  return { api, body, headers, model: String(body.model), stream, tokens }
+  const model = String(body.model)
+  const estimate = estimatedTokens === undefined ? estimator.reserve(api, body, model) : undefined
+  return { api, body, headers, model, stream, tokens: estimate?.tokens ?? estimatedTokens!, onUsage: estimate?.observe }
 }
 
 function apiBody({ api, body }: ApiInput, defaultModel: string) {

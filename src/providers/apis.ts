@@ -1,5 +1,5 @@
 // The kinds of calls that can be governed over HTTP: where they go, what they cost, where they tell their usage. Pure.
-import { estimateTokens, type TokenEstimate } from './estimate.js'
+import { type CountText, estimateTokens, type TokenEstimate } from './estimate.js'
 import type { Provider, ProviderFailure, ResponseHead, Usage } from './provider.js'
 import { CHAT_PATH, recordOf } from './wire.js'
 
@@ -30,20 +30,20 @@ export function pathOf(api: ApiName, provider: Provider): string | undefined {
   return provider.chatPath === CHAT_PATH ? `/${api}` : undefined
 }
 
-/** LLM tokens that a body will take: errs upwards. */
-export function estimateOf(api: ApiName, body: Body): TokenEstimate {
-  if (api === 'embeddings') return estimateTokens({ messages: inputTexts(body.input), maxTokens: 0 })
+/** LLM tokens that a body will take: errs upwards where they are counted by characters, the default. */
+export function estimateOf(api: ApiName, body: Body, count?: CountText): TokenEstimate {
+  if (api === 'embeddings') return estimateTokens({ messages: inputTexts(body.input), maxTokens: 0, count })
   const limit = body.max_output_tokens ?? body.max_completion_tokens ?? body.max_tokens
   const maxTokens = typeof limit === 'number' && limit >= 0 ? { maxTokens: Math.ceil(limit) } : {}
   if (api === 'chat') {
-    return estimateTokens({ messages: body.messages, tools: [body.tools, body.system], ...maxTokens })
+    return estimateTokens({ messages: body.messages, tools: [body.tools, body.system], ...maxTokens, count })
   }
   // An item of `input` is a message, or the call or result of a tool.
   const items = Array.isArray(body.input) ? body.input : [body.input]
   const isMessage = (item: unknown) => typeof item === 'string' || recordOf(item)?.content !== undefined
   const others = items.filter((item) => !isMessage(item))
   const tools = [body.tools, body.instructions, others]
-  return estimateTokens({ messages: items.filter(isMessage), tools, ...maxTokens })
+  return estimateTokens({ messages: items.filter(isMessage), tools, ...maxTokens, count })
 }
 
 /** One text or many; a text may come as token numbers, which count one each. */

@@ -5,7 +5,10 @@ import type { Provider, Usage } from './provider.js'
 type Counting = Pick<Provider, 'countsCompletion'>
 
 /** What to reserve before a request is sent. Where the answer counts as it is produced, it becomes debt at settlement. */
-export function tokensToReserve({ countsCompletion = 'up-front' }: Counting, estimate: TokenEstimate): number {
+export function tokensToReserve(
+  { countsCompletion = 'up-front' }: Counting,
+  estimate: Pick<TokenEstimate, 'promptTokens' | 'total'>,
+): number {
   return countsCompletion === 'up-front' ? estimate.total : estimate.promptTokens
 }
 

@@ -1,8 +1,16 @@
 // An estimate of LLM tokens that errs upwards: a reservation that is too small breaks the provider's limit. Pure.
 import { recordOf } from './wire.js'
 
-/** A piece of a word: alphabetic text has at least one token in every 4 characters without a space. */
-const PIECE_CHARS = 4
+/** Kinds of characters, and how many of each one token takes at most: a piece of a word, three digits, two signs. */
+const [OTHER, LOWER, UPPER, DIGIT, SIGN] = [0, 1, 2, 3, 4]
+const CHARS_IN = [4, 4, 4, 3, 2]
+const KINDS = Uint8Array.from({ length: 0x80 }, (_, unit) => {
+  if (unit >= 0x61 && unit <= 0x7a) return LOWER
+  if (unit >= 0x41 && unit <= 0x5a) return UPPER
+  return unit >= 0x30 && unit <= 0x39 ? DIGIT : SIGN
+})
+/** A number or a boolean: the longest takes about so many. */
+const SCALAR_TOKENS = 4
 /** Role and separators of one message in the providers' chat templates. */
 const MESSAGE_TOKENS = 4
 /** An image, a sound or a file, by whatever size: what OpenAI charges for a 2048 × 4096 image in high detail. */
@@ -11,10 +19,15 @@ const DEFAULT_COMPLETION_TOKENS = 1_024
 /** Deeper than any tool schema; it bounds the recursion over what a caller passes. */
 const MAX_DEPTH = 32
 
+/** Counts the LLM tokens of a text. */
+export type CountText = (text: string) => number
+
 export interface TokenEstimate {
   readonly promptTokens: number
   readonly completionTokens: number
   readonly total: number
+  /** Whether the request itself says how long its answer may be. */
+  readonly capped: boolean
 }
 
 /** What a chat request will take: its prompt, and all that the answer may have. */
@@ -25,78 +38,90 @@ export function estimateTokens(input: {
   readonly maxTokens?: number | undefined
   /** Assumed for the answer when `maxTokens` is not set. Default 1024. */
   readonly defaultCompletionTokens?: number
+  /** Default: by characters. */
+  readonly count?: CountText | undefined
 }): TokenEstimate {
-  const { maxTokens, defaultCompletionTokens = DEFAULT_COMPLETION_TOKENS } = input
-  const promptTokens = estimatePromptTokens(input.messages) + tokensOfValue(input.tools, 0)
-  const known = maxTokens !== undefined && Number.isFinite(maxTokens) && maxTokens >= 0
-  const completionTokens = known ? Math.ceil(maxTokens) : defaultCompletionTokens
-  return { promptTokens, completionTokens, total: promptTokens + completionTokens }
+  const { maxTokens, defaultCompletionTokens = DEFAULT_COMPLETION_TOKENS, count = tokensByChars } = input
+  const promptTokens = estimatePromptTokens(input.messages, count) + tokensOfValue(input.tools, count, 0)
+  const capped = maxTokens !== undefined && Number.isFinite(maxTokens) && maxTokens >= 0
+  const completionTokens = capped ? Math.ceil(maxTokens) : defaultCompletionTokens
+  return { promptTokens, completionTokens, total: promptTokens + completionTokens, capped }
 }
 
 /** Takes OpenAI's `messages`; a bare string or one message will do too, and what is neither counts as nothing. */
-export function estimatePromptTokens(messages: unknown): number {
-  if (typeof messages === 'string') return tokensOfText(messages)
-  if (!Array.isArray(messages)) return tokensOfMessage(messages)
+export function estimatePromptTokens(messages: unknown, count: CountText = tokensByChars): number {
+  if (typeof messages === 'string') return count(messages)
+  if (!Array.isArray(messages)) return tokensOfMessage(messages, count)
   let tokens = 0
-  for (const message of messages) tokens += tokensOfMessage(message)
+  for (const message of messages) tokens += tokensOfMessage(message, count)
   return tokens
 }
 
-function tokensOfMessage(value: unknown): number {
-  if (typeof value === 'string') return MESSAGE_TOKENS + tokensOfText(value)
+function tokensOfMessage(value: unknown, count: CountText): number {
+  if (typeof value === 'string') return MESSAGE_TOKENS + count(value)
   const message = recordOf(value)
   if (!message) return 0
-  let tokens = MESSAGE_TOKENS + tokensOfContent(message.content)
-  tokens += tokensOfValue(message.name, 0) + tokensOfValue(message.reasoning_content, 0)
-  return tokens + tokensOfValue(message.tool_calls, 0) + tokensOfValue(message.function_call, 0)
+  let tokens = MESSAGE_TOKENS + tokensOfContent(message.content, count)
+  tokens += tokensOfValue(message.name, count, 0) + tokensOfValue(message.reasoning_content, count, 0)
+  return tokens + tokensOfValue(message.tool_calls, count, 0) + tokensOfValue(message.function_call, count, 0)
 }
 
-function tokensOfContent(content: unknown): number {
-  if (typeof content === 'string') return tokensOfText(content)
-  if (!Array.isArray(content)) return content == null ? 0 : tokensOfPart(content)
+function tokensOfContent(content: unknown, count: CountText): number {
+  if (typeof content === 'string') return count(content)
+  if (!Array.isArray(content)) return content == null ? 0 : tokensOfPart(content, count)
   let tokens = 0
-  for (const part of content) tokens += tokensOfPart(part)
+  for (const part of content) tokens += tokensOfPart(part, count)
   return tokens
 }
 
-function tokensOfPart(value: unknown): number {
-  if (typeof value === 'string') return tokensOfText(value)
+function tokensOfPart(value: unknown, count: CountText): number {
+  if (typeof value === 'string') return count(value)
   const part = recordOf(value)
-  if (!part) return tokensOfValue(value, 0)
+  if (!part) return tokensOfValue(value, count, 0)
   const text = part.text ?? part.refusal
-  return typeof text === 'string' ? tokensOfText(text) : NON_TEXT_PART_TOKENS
+  return typeof text === 'string' ? count(text) : NON_TEXT_PART_TOKENS
 }
 
 /** Tool calls and schemas reach the model as some JSON: every name and value counts, and 1 for the signs around it. */
-function tokensOfValue(value: unknown, depth: number): number {
+function tokensOfValue(value: unknown, count: CountText, depth: number): number {
   if (value == null || depth > MAX_DEPTH) return 0
-  if (typeof value === 'string') return tokensOfText(value)
-  if (typeof value !== 'object') return PIECE_CHARS // a number or boolean: the longest takes about 4
+  if (typeof value === 'string') return count(value)
+  if (typeof value !== 'object') return SCALAR_TOKENS
   let tokens = 1
   if (Array.isArray(value)) {
-    for (const item of value) tokens += 1 + tokensOfValue(item, depth + 1)
+    for (const item of value) tokens += 1 + tokensOfValue(item, count, depth + 1)
     return tokens
   }
   for (const key in value) {
-    tokens += 1 + tokensOfText(key) + tokensOfValue((value as Record<string, unknown>)[key], depth + 1)
+    tokens += 1 + count(key) + tokensOfValue((value as Record<string, unknown>)[key], count, depth + 1)
   }
   return tokens
 }
 
-/** One pass over UTF-16 units: a CJK character counts 1, one outside the basic plane 2, other text 1 in every 4. */
-function tokensOfText(text: string): number {
+/**
+ * One pass over UTF-16 units: a CJK character counts 1, one outside the basic plane 2, other text 1 for every piece. A piece
+ * ends after so many characters, at a space, and where letters, digits and signs meet, or a capital follows a small letter.
+ */
+export function tokensByChars(text: string): number {
   let tokens = 0
-  let pieceChars = 0 // characters in the current piece
+  let room = 0 // characters that the current piece still takes
+  let before = OTHER
   for (let index = 0; index < text.length; index++) {
     const unit = text.charCodeAt(index)
     if (isSpace(unit)) {
-      pieceChars = 0
+      room = 0
     } else if (unit >= 0x1100 && isDense(unit)) {
-      pieceChars = 0
+      room = 0
       tokens++
     } else {
-      if (pieceChars === 0) tokens++
-      pieceChars = pieceChars + 1 === PIECE_CHARS ? 0 : pieceChars + 1
+      const kind = unit < 0x80 ? KINDS[unit]! : OTHER
+      const joins = kind === before || (kind === LOWER && before === UPPER)
+      if (room === 0 || !joins) {
+        tokens++
+        room = CHARS_IN[kind]!
+      }
+      room--
+      before = kind
     }
   }
   return tokens

@@ -30,6 +30,8 @@ export interface Post {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Where the answer goes bit by bit; left out for one that is wanted whole. */
   readonly stream?: Pick<StreamTarget, 'put' | 'room'> | undefined
+  /** Told what the provider counted, once it has answered. */
+  readonly onUsage?: ((usage: Usage) => void) | undefined
 }
 
 /** A call over HTTP, and what it sends. */
@@ -65,7 +67,9 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       if (result.type === 'failed') {
         return { type: 'failed', failure: sink?.failure ?? result.failure, sent: result.sent ? 'cut' : 'nothing' }
       }
-      return sink?.opened ? sink.end(result.response) : judge(api, provider, result.response)
+      const end = sink?.opened ? sink.end(result.response) : judge(api, provider, result.response)
+      if (end.type === 'completed' && end.usage) post.onUsage?.(end.usage)
+      return end
     },
   }
 }

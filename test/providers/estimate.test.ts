@@ -98,6 +98,9 @@ describe('estimatePromptTokens', () => {
     ['한국어', 3],
     ['ひらカナ', 4],
     ['GLM模型', 3],
+    ['camelCase', 3],
+    ['v1.25', 4],
+    ['{"a":12345}', 6],
     ['😀', 2],
   ])('%j is %i', (text, tokens) => {
     expect(estimatePromptTokens(text)).toBe(tokens)
@@ -123,15 +126,15 @@ describe('estimatePromptTokens', () => {
 
 describe('estimateTokens', () => {
   test.each([
-    [{ maxTokens: 50 }, 50],
-    [{ maxTokens: 0 }, 0],
-    [{}, 1_024],
-    [{ maxTokens: Number.NaN }, 1_024],
-    [{ maxTokens: -1 }, 1_024],
-    [{ defaultCompletionTokens: 256 }, 256],
-  ])('%j takes %i for the answer', (input, completionTokens) => {
+    [{ maxTokens: 50 }, 50, true],
+    [{ maxTokens: 0 }, 0, true],
+    [{}, 1_024, false],
+    [{ maxTokens: Number.NaN }, 1_024, false],
+    [{ maxTokens: -1 }, 1_024, false],
+    [{ defaultCompletionTokens: 256 }, 256, false],
+  ])('%j takes %i for the answer, by its own word: %s', (input, completionTokens, capped) => {
     const estimate = estimateTokens({ messages: 'word', ...input })
-    expect(estimate).toEqual({ promptTokens: 1, completionTokens, total: 1 + completionTokens })
+    expect(estimate).toEqual({ promptTokens: 1, completionTokens, total: 1 + completionTokens, capped })
   })
 
   test('tools are part of the prompt', () => {

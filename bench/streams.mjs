@@ -1,0 +1,192 @@
+// Many streams held open through `headgate serve`, and clients that hang up: `node bench/streams.mjs [--streams 10000]
+// [--seconds 60] [--hang-ups 1000]`, after a build. Each stream gets an event a second. Prints one JSON object.
+// The provider here only counts and sends: the simulator's own work would be measured besides.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+const MODEL = 'm'
+const { values } = parseArgs({
+  options: {
+    streams: { type: 'string', default: '10000' },
+    seconds: { type: 'string', default: '60' },
+    'hang-ups': { type: 'string', default: '1000' },
+    // One process of the three: both ends of a stream would share a core with what is measured.
+    role: { type: 'string', default: 'main' },
+  },
+})
+const [streams, seconds, hangUps] = [values.streams, values.seconds, values['hang-ups']].map(Number)
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** A provider whose streams last as long as the body's `seconds` says, with an event a second. */
+async function provide() {
+  const open = new Set()
+  let most = 0
+  let whole = 0
+  const server = createServer((incoming, response) => {
+    if (incoming.url === '/count') return response.end(JSON.stringify({ open: open.size, most, whole }))
+    let text = ''
+    incoming.setEncoding('utf8').on('data', (part) => {
+      text += part
+    })
+    incoming.on('end', () => {
+      const stream = { response, left: JSON.parse(text).seconds, ended: false }
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.on('close', () => {
+        open.delete(stream)
+        if (stream.ended) whole++
+      })
+      open.add(stream)
+      most = Math.max(most, open.size)
+      response.write(eventOf(stream.left))
+    })
+  })
+  setInterval(() => {
+    for (const stream of open) {
+      stream.left--
+      if (stream.left > 0) stream.response.write(eventOf(stream.left))
+      else if (!stream.ended) {
+        stream.ended = true
+        stream.response.end('data: [DONE]\n\n')
+      }
+    }
+  }, 1_000)
+  server.listen(0, '127.0.0.1', 65_535)
+  await once(server, 'listening')
+  process.send({ port: server.address().port })
+}
+
+function eventOf(left) {
+  const choices = [{ index: 0, delta: { content: `${left} ` }, finish_reason: null }]
+  return `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', model: MODEL, choices })}\n\n`
+}
+
+function startRole(role) {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--role', role], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  process.once('exit', () => child.kill('SIGKILL'))
+  return child
+}
+
+/** Opens a stream; resolves with whether it came to its end. `hangUpMs`: leaves after so long, wherever it is. */
+function take(port, length, hangUpMs) {
+  return new Promise((resolve) => {
+    const body = JSON.stringify({
+      model: MODEL,
+      stream: true,
+      seconds: length,
+      messages: [{ role: 'user', content: 'x' }],
+    })
+    const call = request({ port, host: '127.0.0.1', path: '/v1/chat/completions', method: 'POST', agent: false })
+    if (hangUpMs !== undefined) setTimeout(() => call.destroy(), hangUpMs)
+    call.on('error', () => resolve(false))
+    call.on('response', (response) => {
+      let tail = ''
+      response.setEncoding('utf8').on('data', (text) => {
+        tail = (tail + text).slice(-20)
+      })
+      response.on('end', () => resolve(response.statusCode === 200 && tail.includes('[DONE]')))
+      response.on('error', () => resolve(false))
+    })
+    call.end(body)
+  })
+}
+
+/** Clients in a process of their own. */
+function beClient() {
+  process.on('message', async ({ port, count, length, hangUp, rampMs }) => {
+    const results = []
+    for (let index = 0; index < count; index++) {
+      results.push(take(port, length, hangUp ? Math.random() * 3_000 : undefined))
+      if (index % 50 === 49) await wait((rampMs * 50) / count)
+    }
+    process.send({ whole: (await Promise.all(results)).filter(Boolean).length })
+  })
+}
+
+const countOf = async (port) => (await fetch(`http://127.0.0.1:${port}/count`)).json()
+const rssMb = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024
+
+/** Slots that the gate holds, as its own monitoring tells. */
+async function inFlightOf(port) {
+  const { pools } = await (await fetch(`http://127.0.0.1:${port}/api/v1/monitoring/stats`)).json()
+  return pools
+}
+
+async function main() {
+  const provider = startRole('provider')
+  const [{ port: upstream }] = await once(provider, 'message')
+  const dir = mkdtempSync(join(tmpdir(), 'headgate-streams-'))
+  process.once('exit', () => rmSync(dir, { recursive: true, force: true }))
+  const config = join(dir, 'headgate.json')
+  const limits = { concurrency: Math.max(streams, hangUps) }
+  const queue = { maxActive: limits.concurrency, maxQueued: limits.concurrency }
+  const baseURL = `http://127.0.0.1:${upstream}`
+  const pool = { provider: 'openai-compatible', apiKey: 'any', baseURL, limits, queue, guardMs: 0 }
+  writeFileSync(config, JSON.stringify({ pools: { [MODEL]: pool } }))
+  const serve = spawn(process.execPath, [CLI, 'serve', '--config', config, '--port', '0'], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    env: { ...process.env, HEADGATE_LOG_LEVEL: 'error' },
+  })
+  process.once('exit', () => serve.kill('SIGKILL'))
+  const [{ url }] = await once(serve, 'message')
+  const port = Number(new URL(url).port)
+  const client = startRole('client')
+  const figures = { streams, seconds }
+
+  const idleMb = rssMb(serve.pid)
+  const rampMs = Math.max(1_000, streams * 1.5)
+  client.send({ port, count: streams, length: seconds + Math.ceil(rampMs / 1000), rampMs })
+  const answered = once(client, 'message')
+  let most = { open: 0 }
+  let heldMb = 0
+  const endMs = performance.now() + rampMs + seconds * 1_000
+  while (performance.now() < endMs) {
+    await wait(1_000)
+    const now = await countOf(upstream)
+    if (now.open >= most.open) heldMb = Math.max(heldMb, rssMb(serve.pid))
+    if (now.open >= most.open) most = now
+  }
+  const [{ whole }] = await answered
+  Object.assign(figures, {
+    heldAtOnce: most.open,
+    endedWhole: whole,
+    lost: streams - whole,
+    kbPerStream: Math.round(((heldMb - idleMb) * 1024) / Math.max(1, most.open)),
+    idleMb: Math.round(idleMb),
+    heldMb: Math.round(heldMb),
+  })
+  process.stderr.write(`${JSON.stringify(figures)}\n`)
+
+  if (hangUps > 0) {
+    client.send({ port, count: hangUps, length: 3_600, hangUp: true, rampMs: 1_000 })
+    await once(client, 'message')
+    await wait(2_000)
+    const { open } = await countOf(upstream)
+    // As many slots as there are, at once: one that leaked would keep one of these waiting for ever.
+    client.send({ port, count: limits.concurrency, length: 2, rampMs: Math.max(1_000, limits.concurrency) })
+    const late = wait(Math.max(30_000, limits.concurrency * 6)).then(() => [{ whole: -1 }])
+    const [after] = await Promise.race([once(client, 'message'), late])
+    Object.assign(figures, {
+      hungUp: hangUps,
+      stillAtProvider: open,
+      slots: limits.concurrency,
+      slotsUsableAfter: after.whole,
+    })
+    figures.pools = await inFlightOf(port)
+  }
+  process.stdout.write(`${JSON.stringify(figures)}\n`)
+  const fine = figures.lost === 0 && (hangUps === 0 || figures.slotsUsableAfter === limits.concurrency)
+  process.exit(fine ? 0 : 1)
+}
+
+if (values.role === 'provider') await provide()
+else if (values.role === 'client') beClient()
+else await main()
