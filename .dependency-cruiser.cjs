@@ -16,18 +16,22 @@ const VALUES_ONLY = { dependencyTypesNot: ['type-only'] }
  * The folder around that file may name its types, and so may the public surface (config, headgate, index), which takes
  * clients and loggers from the user.
  */
+const PAGE = '^src/surfaces/dashboard/page/'
+
 const HOMES = {
   xstate: ['^machines/', '^src/(request|dispatch|observe)/', '^src/headgate\\.ts$'],
   'p-queue': ['^src/intake/'],
   ioredis: ['^src/limits/redis-store\\.ts$'],
   'lru-cache': ['^src/answers/memory-answers\\.ts$'],
   undici: ['^src/providers/http-(caller|attempt)\\.ts$', '^src/surfaces/cli/replay/'],
-  'eventsource-parser': ['^src/providers/sse\\.ts$'],
+  'eventsource-parser': ['^src/providers/sse\\.ts$', PAGE],
   pino: ['^src/observe/logger\\.ts$'],
   eventemitter3: ['^src/events\\.ts$'],
   hono: ['^src/surfaces/gateway/'],
   '@hono/node-server': ['^src/surfaces/gateway/'],
   ws: ['^src/surfaces/inspector/socket\\.ts$'],
+  'lit-html': [PAGE],
+  uplot: [PAGE],
   commander: ['^src/surfaces/'],
   'cli-progress': ['^src/surfaces/cli/'],
   'cli-table3': ['^src/surfaces/cli/'],

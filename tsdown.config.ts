@@ -1,4 +1,5 @@
 import { defineConfig } from 'tsdown'
+import { dashboardPage } from './scripts/dashboard-page.mjs'
 
 export default defineConfig({
   entry: {
@@ -16,6 +17,7 @@ export default defineConfig({
   fixedExtension: false,
   dts: true,
   clean: true,
+  plugins: [dashboardPage()],
   // The Redis script is source: it travels inside the bundle, so nothing is read from disk at run time.
   loader: { '.lua': 'text' },
 })

@@ -1,10 +1,12 @@
 import { defineConfig } from 'vitest/config'
+import { dashboardPage } from './scripts/dashboard-page.mjs'
 
 /** Set by scripts/test.mjs, which prints the totals as its last line. */
 const resultsFile = process.env.HEADGATE_TEST_RESULTS
 
 export default defineConfig({
   plugins: [
+    dashboardPage(),
     {
       name: 'lua-as-text',
       transform: (code, id) => (id.endsWith('.lua') ? `export default ${JSON.stringify(code)}` : undefined),

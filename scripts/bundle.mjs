@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'tsdown'
+import { dashboardPage } from './dashboard-page.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -23,6 +24,7 @@ export async function bundle(entries) {
     dts: false,
     clean: false,
     logLevel: 'error',
+    plugins: [dashboardPage()],
     loader: { '.lua': 'text' },
   })
   return outDir

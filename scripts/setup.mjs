@@ -68,19 +68,27 @@ function readPackages(file) {
   return new Map(Object.entries(packages).filter(([path]) => path !== ''))
 }
 
-/** The tests run against a real Redis. Installs it where that needs nobody's password; else says how to get it. */
-export function ensureRedisServer() {
-  if (isOnPath('redis-server', ['--version'])) return
+/** The tests run against a real Redis, and look at the dashboard in a real browser. */
+export function ensureTestTools() {
+  const elsewhere = "'brew install redis' (macOS)"
+  ensureTool('redis-server', ['redis-server'], `'apt-get install redis-server' (Debian) or ${elsewhere}`)
+  ensureTool('chromium', ['chromium', 'chromium-browser', 'google-chrome'], "'apt-get install chromium' (Debian)")
+}
+
+/** Installs a package where that needs nobody's password; else says how to get it. */
+function ensureTool(name, commands, hint) {
+  const isThere = () => commands.some((command) => isOnPath(command, ['--version']))
+  if (isThere()) return
   if (process.getuid?.() === 0 && isOnPath('apt-get', ['--version'])) {
-    process.stderr.write('headgate: installing redis-server with apt-get…\n')
+    process.stderr.write(`headgate: installing ${name} with apt-get…\n`)
     const stdio = ['ignore', process.stderr, process.stderr]
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
     // An outdated list may still know the package, so a failed update alone is no reason to stop.
     run('apt-get', ['-qq', 'update'], { stdio, env })
-    run('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', 'redis-server'], { stdio, env })
-    if (isOnPath('redis-server', ['--version'])) return
+    run('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', name], { stdio, env })
+    if (isThere()) return
   }
-  fail("the tests need redis-server on PATH: 'apt-get install redis-server' (Debian) or 'brew install redis' (macOS)")
+  fail(`the tests need ${commands[0]} on PATH: ${hint}`)
 }
 
 function isOnPath(command, args) {

@@ -2,11 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ensureInstalled, ensureRedisServer, requireNode, run } from './setup.mjs'
+import { ensureInstalled, ensureTestTools, requireNode, run } from './setup.mjs'
 
 requireNode()
 ensureInstalled()
-ensureRedisServer()
+ensureTestTools()
 
 const dir = mkdtempSync(join(tmpdir(), 'headgate-verify-'))
 const resultsFile = join(dir, 'vitest.json')

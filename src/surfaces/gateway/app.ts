@@ -3,7 +3,9 @@ import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { responseOf } from '../../http/respond.js'
+import type { DashboardFeed } from '../dashboard/feed.js'
 import { keyCheck } from './auth.js'
+import { dashboardRoutes } from './dashboard.js'
 import { API_PATHS, Front } from './front.js'
 import { monitoringRoutes } from './monitoring.js'
 import { strangerIn } from './origin.js'
@@ -22,12 +24,12 @@ const NO_KEY = errorAnswer(401, 'expected Authorization: Bearer with a key of th
 })
 
 /** The gateway's HTTP interface over a gate. Whoever made the gate closes it. */
-export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLogger): Hono {
+export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLogger, feed: DashboardFeed): Hono {
   const app = new Hono()
   const log = (answer: Answer) => logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
-    for (const path of ['/v1/*', '/api/*']) {
+    for (const path of ['/v1/*', '/api/*', '/events']) {
       app.use(path, async (context, next) => {
         if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
         log(NO_KEY)
@@ -54,6 +56,7 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.route('/api/v1/monitoring', monitoringRoutes(gate))
+  app.route('/', dashboardRoutes(feed))
   app.get('/healthz', (context) => context.json({ status: 'ok' }))
   app.get('/readyz', (context) => readiness(gate, context))
   app.notFound(({ req }) =>

@@ -8,7 +8,7 @@ import type { Headgate } from '../../gate.js'
 import { createHeadgate } from '../../headgate.js'
 import { type GatewayLogger, gatewayApp } from './app.js'
 import { CONNECTION_LIMITS, type ConnectionLimits, cutOffWhenStalled, serverOptionsOf } from './connections.js'
-import type { InspectorSockets } from '../inspector/socket.js'
+import { DashboardFeed } from '../dashboard/feed.js'
 import { isLoopback } from './origin.js'
 import { gatewayView } from './routes.js'
 import { acceptInspectors } from './upgrade.js'
@@ -47,7 +47,8 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
   const gate = createHeadgate(options)
   try {
     await gate.ready()
-    const { fetch } = gatewayApp(gate, view, logger)
+    const feed = new DashboardFeed(gate)
+    const { fetch } = gatewayApp(gate, view, logger, feed)
     const server = createAdaptorServer({ fetch, serverOptions: serverOptionsOf(connections) }) as Server
     server.keepAliveTimeout = KEEP_ALIVE_MS
     const unanswered = new Set<ServerResponse>()
@@ -63,7 +64,10 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
     return {
       url: urlOf(server, host),
       close: () => {
-        closed ??= shutDown(server, unanswered, gate, logger, inspectors)
+        closed ??= shutDown(server, unanswered, gate, logger, () => {
+          feed.close()
+          inspectors?.close()
+        })
         return closed
       },
     }
@@ -111,7 +115,7 @@ async function shutDown(
   unanswered: ReadonlySet<ServerResponse>,
   gate: Headgate,
   logger: GateLogger,
-  inspectors: InspectorSockets | undefined,
+  dismissViewers: () => void,
 ): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   for (const response of unanswered) endConnection(response)
@@ -119,7 +123,7 @@ async function shutDown(
     logger.warn({ reason: error.message }, 'not everything ended in time')
   })
   await gate.close()
-  inspectors?.close()
+  dismissViewers()
   // Every request has ended, so every answer is on its way.
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {

@@ -1,0 +1,93 @@
+// Lays a statechart out with ELK: once from left to right, once from top to bottom for narrow screens. Pure: same machine, same layout.
+import ELK from 'elkjs/lib/elk.bundled.js'
+import { toDirectedGraph } from 'xstate/graph'
+
+const NODE = { width: 136, height: 62 }
+/** Of an edge's label, as the page's style sets it. */
+const CHAR_WIDTH = 6.1
+const LABEL_HEIGHT = 13
+/** Beside the last label, for the rate. */
+const RATE_WIDTH = 34
+
+const OPTIONS = {
+  'elk.algorithm': 'layered',
+  'elk.edgeRouting': 'SPLINES',
+  'elk.layered.spacing.nodeNodeBetweenLayers': '22',
+  'elk.spacing.nodeNode': '34',
+  'elk.spacing.edgeNode': '16',
+  'elk.spacing.edgeEdge': '12',
+  'elk.spacing.edgeLabel': '3',
+  'elk.layered.considerModelOrder.strategy': 'PREFER_NODES',
+  'elk.layered.cycleBreaking.strategy': 'MODEL_ORDER',
+  'elk.layered.nodePlacement.strategy': 'NETWORK_SIMPLEX',
+  'elk.layered.nodePlacement.favorStraightEdges': 'true',
+  'elk.layered.edgeLabels.sideSelection': 'ALWAYS_UP',
+  'elk.padding': '[top=8,left=8,bottom=8,right=8]',
+}
+
+const round = (value) => Math.round(value * 10) / 10
+
+/** States with their places, and one edge for each pair of states, with the events that lead along it. */
+export async function layoutOf(machine) {
+  const { children } = toDirectedGraph(machine)
+  const nameOf = (stateNode) => stateNode.key
+  const edges = new Map()
+  for (const node of children) {
+    for (const { source, target, transition } of node.edges) {
+      const [from, to] = [nameOf(source), nameOf(target)]
+      const edge = edges.get(`${from}>${to}`) ?? { from, to, events: [] }
+      if (!edge.events.includes(transition.eventType)) edge.events.push(transition.eventType)
+      edges.set(`${from}>${to}`, edge)
+    }
+  }
+  const names = children.map(({ stateNode }) => nameOf(stateNode))
+  return {
+    wide: await placed(names, [...edges.values()], 'RIGHT'),
+    tall: await placed(names, [...edges.values()], 'DOWN'),
+  }
+}
+
+async function placed(names, edges, direction) {
+  const graph = await new ELK().layout({
+    id: 'root',
+    layoutOptions: { ...OPTIONS, 'elk.direction': direction },
+    children: names.map((id) => ({ id, ...NODE })),
+    edges: edges.map(({ from, to, events }) => {
+      const labels = labelsOf(events).map((text, index, { length }) => {
+        const rateWidth = index === length - 1 ? RATE_WIDTH : 0
+        return { text, width: text.length * CHAR_WIDTH + rateWidth, height: LABEL_HEIGHT }
+      })
+      return { id: `${from}>${to}`, sources: [from], targets: [to], labels }
+    }),
+  })
+  return {
+    width: Math.ceil(graph.width),
+    height: Math.ceil(graph.height),
+    states: graph.children.map(({ id, x, y, width, height }) => {
+      return { name: id, x: round(x), y: round(y), width, height }
+    }),
+    transitions: graph.edges.map(({ id, sections, labels = [] }) => {
+      const { events } = edges.find(({ from, to }) => `${from}>${to}` === id)
+      return {
+        id,
+        events,
+        path: sections.map(pathOf).join(' '),
+        labels: labels.map(({ text, x, y }) => ({ text, x: round(x), y: round(y + LABEL_HEIGHT - 3) })),
+        rateX: round(labels.length > 0 ? labels.at(-1).x + labels.at(-1).text.length * CHAR_WIDTH + 5 : 0),
+      }
+    }),
+  }
+}
+
+/** Every state can be cancelled: said once, not on every edge. */
+function labelsOf(events) {
+  return events.filter((event) => event !== 'CANCEL')
+}
+
+/** ELK's splines are cubic Bézier curves: a start, then control points by three. */
+function pathOf({ startPoint, bendPoints = [], endPoint }) {
+  const points = [...bendPoints, endPoint].map(({ x, y }) => `${round(x)},${round(y)}`)
+  let path = `M${round(startPoint.x)},${round(startPoint.y)}`
+  while (points.length >= 3) path += ` C${points.splice(0, 3).join(' ')}`
+  return points.length > 0 ? `${path} L${points.join(' L')}` : path
+}

@@ -1,0 +1,177 @@
+// The dashboard in a real Chromium, over a real gateway.
+import { existsSync } from 'node:fs'
+import axe from 'axe-core'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { type RunningServer, startServer } from '../../src/surfaces/gateway/serve.js'
+import { startRedisServer } from '../../src/testing/index.js'
+import { cleanups, LogBook, MESSAGES, simulatorOf, startGateway, upstreamOf } from '../gateway/harness.js'
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
+
+let browser: Browser
+beforeAll(async () => {
+  if (!CHROMIUM) throw new Error("these tests look at the page in Chromium: 'apt-get install chromium'")
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+})
+afterAll(() => browser?.close())
+
+/** What went wrong in the pages of a test. */
+const troubles: string[] = []
+afterEach(() => {
+  expect(troubles.splice(0)).toEqual([])
+})
+
+interface Opened {
+  readonly page: Page
+  /** What the page asked for, wherever. */
+  readonly asked: string[]
+}
+
+/** Opens the dashboard; whatever it asks of anybody but its gateway is refused, and noted. */
+async function open(url: string, options: Parameters<Browser['newContext']>[0] = {}, expected = /^$/): Promise<Opened> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+  cleanups.push(() => context.close())
+  const asked: string[] = []
+  await context.route('**/*', (route) => {
+    asked.push(route.request().url())
+    return route.request().url().startsWith(url) ? route.continue() : route.abort()
+  })
+  const page = await context.newPage()
+  page.setDefaultTimeout(20_000)
+  page.on('pageerror', (error) => troubles.push(String(error)))
+  page.on('console', (message) => {
+    if (message.type() === 'error' && !expected.test(message.text())) troubles.push(message.text())
+  })
+  await page.goto(url)
+  return { page, asked }
+}
+
+const count = (page: Page, state: string) => page.locator(`#count-${state}`)
+
+/** Expressions for the page are strings: the tests are typed for Node. */
+async function violationsOf(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source)
+  const told = "({ id, nodes: [{ failureSummary, html }] }) => [id, failureSummary, html].join(' ')"
+  return page.evaluate<string[]>(`axe.run().then(({ violations }) => violations.map(${told}))`)
+}
+
+describe('the dashboard', () => {
+  test('loads from its gateway alone; counts move, a request is found and followed', async () => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream, { pool: { limits: { requests: '50/1m', concurrency: 2 } } })
+    const { page, asked } = await open(gateway.url)
+    await page.getByText('live', { exact: true }).waitFor()
+    const calls = [1, 2, 3].map((n) => gateway.chat(undefined, { 'x-headgate-tenant': `tenant-${n}` }))
+    await count(page, 'calling').getByText('2', { exact: true }).waitFor()
+    await count(page, 'waiting-for-token').getByText('1', { exact: true }).waitFor()
+    const { response } = await upstream.arrival(0)
+    response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":{"code":"1210","message":"secret"}}')
+    await count(page, 'done').getByText('1', { exact: true }).waitFor()
+    await page.getByRole('article', { name: 'Pool glm' }).getByText('3 of 50').waitFor()
+    await page.keyboard.press('/')
+    await page.keyboard.type('tenant-1 BAD_REQUEST')
+    const rows = page.locator('button.row')
+    await page.getByText('1 shown').waitFor()
+    expect(await rows.count()).toBe(1)
+    await rows.first().click()
+    const detail = page.getByRole('dialog')
+    for (const text of ['TOKEN_GRANTED', 'CALL_FAILED', 'HTTP 400', '1210']) {
+      await detail.getByText(text).first().waitFor()
+    }
+    expect(await detail.textContent()).not.toContain('secret')
+    await page.keyboard.press('Escape')
+    expect(new Set(asked.map((url) => new URL(url).pathname))).toEqual(
+      new Set(['/', '/events', '/api/v1/monitoring/rate-limit-stats']),
+    )
+    expect(asked.filter((url) => !url.startsWith(gateway.url))).toEqual([])
+    for (const { response: each } of [await upstream.arrival(1), await upstream.arrival(2)]) each.destroy()
+    await Promise.all(calls)
+  })
+
+  test.each(['light', 'dark'] as const)(
+    'passes axe in %s, on a desktop and on a phone without scrolling sideways',
+    async (colorScheme) => {
+      const gateway = await startGateway(await simulatorOf())
+      const { page } = await open(gateway.url, { colorScheme, reducedMotion: 'reduce' })
+      await page.getByText('live', { exact: true }).waitFor()
+      await (await gateway.chat()).text()
+      await page.locator('button.row').first().click()
+      await page.getByRole('dialog').waitFor()
+      expect(await violationsOf(page)).toEqual([])
+      await page.keyboard.press('Escape')
+      await page.setViewportSize({ width: 375, height: 740 })
+      await page.locator('.chart svg[viewBox]').waitFor()
+      expect(await violationsOf(page)).toEqual([])
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(375)
+    },
+  )
+
+  test('is usable by keyboard alone', async () => {
+    const gateway = await startGateway(await simulatorOf())
+    const { page } = await open(gateway.url)
+    await page.getByText('live', { exact: true }).waitFor()
+    for (let n = 0; n < 3; n++) await (await gateway.chat()).text()
+    await page.locator('button.row').nth(2).waitFor()
+    await page.locator('button.row').first().focus()
+    await page.keyboard.press('ArrowDown')
+    const focused = await page.evaluate<string>("document.activeElement.querySelector('code').textContent")
+    expect(focused).toBe(await page.locator('button.row code').nth(1).textContent())
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').getByText(focused).waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
+    await page.getByRole('button', { name: /^Colours/ }).focus()
+    await page.keyboard.press('Enter')
+    expect(await page.evaluate('document.documentElement.dataset.theme')).toBe('light')
+  })
+
+  test('says that the line is broken, and goes on when the gateway is back', async () => {
+    const { baseURL } = await simulatorOf()
+    const pools = { glm: { provider: 'glm', apiKey: 'any', baseURL } }
+    const start = (port: number) =>
+      startServer({ config: { pools }, port, host: '127.0.0.1', env: {}, logger: new LogBook() })
+    let server: RunningServer = await start(0)
+    cleanups.push(() => server.close())
+    const { page } = await open(server.url, {}, /ERR_|Failed to load resource/)
+    await page.getByText('live', { exact: true }).waitFor()
+    await server.close()
+    await page.getByText('The line to the gateway is broken.').waitFor()
+    server = await start(Number(new URL(server.url).port))
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.getByText('The line to the gateway is broken.').waitFor({ state: 'detached' })
+    await fetch(`${server.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'glm', messages: MESSAGES }),
+    })
+    await page.locator('button.row').getByText('completed').waitFor()
+  })
+
+  test('says loudly when Redis is lost, and stops when it is back', async () => {
+    const redis = await startRedisServer()
+    cleanups.push(() => redis.stop())
+    const gateway = await startGateway(await simulatorOf(), { redis: redis.url })
+    const { page } = await open(gateway.url)
+    await page.locator('#store').getByText('redis · synced').waitFor()
+    await redis.kill()
+    await page.getByRole('alert').getByText('Isolated from Redis.').waitFor()
+    expect(await page.title()).toBe('⚠ isolated · Headgate')
+    await redis.restart()
+    await page.getByText('Isolated from Redis.').waitFor({ state: 'detached' })
+  })
+
+  test('asks for a key where the gateway has keys, and shows nothing without', async () => {
+    const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'the-key' } })
+    const { page } = await open(gateway.url, {}, /401/)
+    await page.getByLabel('One of HEADGATE_API_KEYS').fill('wrong')
+    await page.keyboard.press('Enter')
+    await page.getByText('key needed').waitFor()
+    expect(await page.locator('.pool').count()).toBe(0)
+    await page.getByLabel('One of HEADGATE_API_KEYS').fill('the-key')
+    await page.keyboard.press('Enter')
+    await page.locator('.pool').first().waitFor()
+    await page.reload()
+    await page.locator('.pool').first().waitFor()
+  })
+})
