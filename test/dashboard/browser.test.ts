@@ -61,7 +61,7 @@ describe('the dashboard', () => {
     const upstream = await upstreamOf()
     const gateway = await startGateway(upstream, { pool: { limits: { requests: '50/1m', concurrency: 2 } } })
     const { page, asked } = await open(gateway.url)
-    await page.getByText('live', { exact: true }).waitFor()
+    await page.locator('#link.live').waitFor()
     const calls = [1, 2, 3].map((n) => gateway.chat(undefined, { 'x-headgate-tenant': `tenant-${n}` }))
     await count(page, 'calling').getByText('2', { exact: true }).waitFor()
     await count(page, 'waiting-for-token').getByText('1', { exact: true }).waitFor()
@@ -94,7 +94,7 @@ describe('the dashboard', () => {
     async (colorScheme) => {
       const gateway = await startGateway(await simulatorOf())
       const { page } = await open(gateway.url, { colorScheme, reducedMotion: 'reduce' })
-      await page.getByText('live', { exact: true }).waitFor()
+      await page.locator('#link.live').waitFor()
       await (await gateway.chat()).text()
       await page.locator('button.row').first().click()
       await page.getByRole('dialog').waitFor()
@@ -110,7 +110,7 @@ describe('the dashboard', () => {
   test('is usable by keyboard alone', async () => {
     const gateway = await startGateway(await simulatorOf())
     const { page } = await open(gateway.url)
-    await page.getByText('live', { exact: true }).waitFor()
+    await page.locator('#link.live').waitFor()
     for (let n = 0; n < 3; n++) await (await gateway.chat()).text()
     await page.locator('button.row').nth(2).waitFor()
     await page.locator('button.row').first().focus()
@@ -134,11 +134,11 @@ describe('the dashboard', () => {
     let server: RunningServer = await start(0)
     cleanups.push(() => server.close())
     const { page } = await open(server.url, {}, /ERR_|Failed to load resource/)
-    await page.getByText('live', { exact: true }).waitFor()
+    await page.locator('#link.live').waitFor()
     await server.close()
     await page.getByText('The line to the gateway is broken.').waitFor()
     server = await start(Number(new URL(server.url).port))
-    await page.getByText('live', { exact: true }).waitFor()
+    await page.locator('#link.live').waitFor()
     await page.getByText('The line to the gateway is broken.').waitFor({ state: 'detached' })
     await fetch(`${server.url}/v1/chat/completions`, {
       method: 'POST',
