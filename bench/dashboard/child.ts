@@ -1,0 +1,3 @@
+import { serveLoad } from './gateway.js'
+
+serveLoad(Number(process.argv[2]))
