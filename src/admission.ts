@@ -21,6 +21,7 @@ import {
 } from './intake/input.js'
 import { type Admitted, AnswersFirst } from './answers-first.js'
 import { keyOf } from './answers/answer.js'
+import type { Answering } from './answers/answering.js'
 import type { AnswerCache } from './answers/answer-cache.js'
 import type { Admission, Intake } from './intake/intake.js'
 import type { Estimator } from './providers/estimator.js'
@@ -55,6 +56,8 @@ export interface AdmissionParts {
   readonly caller: HttpCaller
   /** Left out where every question is put to the provider. */
   readonly answers?: AnswerCache | undefined
+  /** Left out where each process asks for itself. */
+  readonly answering?: Answering | undefined
 }
 
 interface Call {
@@ -86,7 +89,8 @@ export class Admissions {
   readonly #answersFirst: AnswersFirst | undefined
 
   constructor(private readonly parts: AdmissionParts) {
-    this.#answersFirst = parts.answers && new AnswersFirst(parts.answers, parts.config.cache?.coalesce ?? false)
+    this.#answersFirst =
+      parts.answers && new AnswersFirst(parts.answers, parts.config.cache?.coalesce ?? false, parts.answering)
   }
 
   /** A call over HTTP. */

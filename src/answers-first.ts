@@ -1,4 +1,5 @@
 import type { KnownAnswer } from './answers/answer.js'
+import type { Answering, Lease } from './answers/answering.js'
 import type { AnswerCache } from './answers/answer-cache.js'
 import { type Flight, Flights } from './flights.js'
 import type { Admission, Intake } from './intake/intake.js'
@@ -30,10 +31,13 @@ export interface Asking {
  */
 export class AnswersFirst {
   readonly #flights: Flights | undefined
+  /** For the fleet, of those who ask for it. */
+  readonly #leases = new WeakMap<RunningRequest, Lease>()
 
   constructor(
     private readonly cache: AnswerCache,
     coalesce: boolean,
+    private readonly answering: Answering | undefined,
   ) {
     this.#flights = coalesce ? new Flights() : undefined
   }
@@ -47,6 +51,7 @@ export class AnswersFirst {
     const running = this.#fromMemory(asking) ?? this.#follow(asking)
     if (running) return running
     const flight = this.#flights?.open(key)
+    const start = () => (this.answering ? this.#held(key, admission.start(), flight, 'again') : admission.start())
     try {
       if (this.cache.isShared && !admission.signal?.aborted) {
         const known = await this.cache.find(key)
@@ -55,7 +60,7 @@ export class AnswersFirst {
           return answered(admission.start(), known)
         }
       }
-      return this.#led(asking, await place(admission).enter(), flight)
+      return this.#led(asking, await place({ ...admission, start }).enter(), flight)
     } catch (error) {
       flight?.handOver()
       throw error
@@ -95,7 +100,8 @@ export class AnswersFirst {
   /** One that followed takes the way of all others; with a flight it leads it from now on. */
   async #goOn({ key, admission, place, tape }: Asking, running: RunningRequest, flight?: Flight): Promise<void> {
     this.#led({ key, admission, place, tape }, running, flight)
-    const placed = place({ ...admission, start: () => running })
+    const start = () => (flight && this.answering ? this.#held(key, running, flight, 'again') : running)
+    const placed = place({ ...admission, start })
     try {
       if (!placed.tryEnter('accepted before')) await placed.enter()
     } catch {
@@ -105,23 +111,47 @@ export class AnswersFirst {
   }
 
   /** It has its place already: when its turn comes, it first asks who else may know. */
-  #held(key: string, running: RunningRequest, flight: Flight | undefined): RunningRequest {
-    const { admit } = running
+  #held(key: string, running: RunningRequest, flight: Flight | undefined, count?: 'again'): RunningRequest {
+    const { admit, request } = running
     running.admit = async () => {
-      const known = await this.cache.find(key)
-      if (running.request.state === 'done') return
-      if (!known) return admit()
+      const known = await this.#await(key, running, count)
+      // It ended meanwhile, or is on its way to: then this does no more than wait for that.
+      if (!known || request.state !== 'queued') return admit()
       if (flight) flight.known = known
       running.answer(known)
     }
     return running
   }
 
+  /** The fleet's answer, waited for while another process asks for it; undefined when this one is to ask. */
+  async #await(key: string, running: RunningRequest, count?: 'again'): Promise<KnownAnswer | undefined> {
+    const { cache, answering } = this
+    const { request } = running
+    for (let again = count; ; again = 'again') {
+      const known = await cache.find(key, again)
+      if (known || !answering || request.state !== 'queued') return known
+      const lease = await answering.take(key)
+      if (lease === 'nobody') return undefined
+      if (lease === 'elsewhere') {
+        if (await answering.waitFor(key, request.outcome)) return undefined
+        continue
+      }
+      // The former holder may have brought it between the look and the lease.
+      const late = await cache.find(key, 'again')
+      if (!late && request.state === 'queued') this.#leases.set(running, lease)
+      else lease.end(late ? 'answered' : 'left')
+      return late
+    }
+  }
+
   /** Passes on what comes of the call that this request makes. */
   #led({ key, tape }: Asking, running: RunningRequest, flight: Flight | undefined): RunningRequest {
     void running.request.outcome.then((outcome) => {
       const own = answerOf(outcome, tape)
-      if (own) void this.cache.keep(key, own)
+      const kept = own && this.cache.keep(key, own)
+      const lease = this.#leases.get(running)
+      const verdict = own ? 'answered' : isAboutTheCaller(outcome) ? 'left' : 'failed'
+      if (lease) void Promise.resolve(kept).then(() => lease.end(verdict))
       const known = own ?? flight?.known
       if (known) flight?.land(known)
       else if (isAboutTheCaller(outcome)) flight?.handOver()

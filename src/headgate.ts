@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { GatePool } from './admission.js'
+import { Answering } from './answers/answering.js'
 import { AnswerCache } from './answers/answer-cache.js'
 import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
@@ -52,6 +53,9 @@ export function createHeadgate(options: GateOptions): Headgate {
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
   const caller = new HttpCaller({ clock })
   const answers = buildAnswers(config, connection, clock)
+  const { cache, namespace } = config
+  const answering =
+    cache?.coalesce && cache.store === 'redis' && connection ? new Answering(connection, clock, namespace) : undefined
   const monitor = config.monitoring ? new Monitor({ config, clock, events, groups, connection }) : undefined
   const gate = new Headgate({
     config,
@@ -65,6 +69,7 @@ export function createHeadgate(options: GateOptions): Headgate {
     connection,
     monitor,
     answers,
+    answering,
   })
   monitor?.watch(gate)
   return gate

@@ -60,10 +60,10 @@ export class AnswerCache {
   }
 
   /** An answer that only others know, asked for after `peek`. Takes a small, bounded time. */
-  async find(key: string): Promise<KnownAnswer | undefined> {
+  async find(key: string, count: 'count' | 'again' = 'count'): Promise<KnownAnswer | undefined> {
     const known = this.#read(key, await this.#fetch(key), 'fresh')
     if (known) this.#counts.hits++
-    else this.#counts.misses++
+    else if (count === 'count') this.#counts.misses++
     return known
   }
 
