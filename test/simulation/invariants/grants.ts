@@ -32,13 +32,13 @@ export const grantsEndOnce: NewChecker = (world): Checker => {
       given.set(name, (given.get(name) ?? 0) + (dimension === 'tokens' ? tokens : 1))
     }
   }
-  /** What was granted before a failover may be granted, or given back, again: the store has forgotten it. */
+  /** What was granted before the state was lost may be granted, or given back, again: the store has forgotten it. */
   let untrackedMs = 0
   return {
     invariant: 4,
     name: 'every grant ends exactly once',
     fault({ kind }) {
-      if (kind === 'failover') untrackedMs = world.storeMs + HORIZON_MS
+      if (kind === 'failover' || kind === 'flush') untrackedMs = world.storeMs + HORIZON_MS
     },
     granted(process, _request, grant) {
       ends.set(grant, 0)

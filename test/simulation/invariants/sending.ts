@@ -3,12 +3,18 @@ import type { ExchangeReply } from '../../../src/limits/store.js'
 import type { SimProcess } from '../sim-process.js'
 import type { Checker, NewChecker } from '../watch.js'
 
+/** A cool-down that a process was told of: its end in store time, and in real time. */
+interface Told {
+  readonly untilMs: number
+  readonly endsAtMs: number
+}
+
 /** Nothing goes out after `sendBy`, on an epoch its process knows to be over, or in a cool-down it knows of. */
 export const sendsAreInTime: NewChecker = (world): Checker => {
   const epochs = new Map<SimProcess, string>()
   const grantedIn = new WeakMap<Grant, string>()
   /** What each process was told, and what it found out itself, by pool. */
-  const told = new Map<SimProcess, Map<number, number>>()
+  const told = new Map<SimProcess, ReadonlyMap<number, Told>>()
   const own = new Map<SimProcess, Map<number, number>>()
   const { pools } = world.groupPlan.spec
   const appliedAtMs = new Map<string, number>()
@@ -25,7 +31,15 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
     replied(process, { seq }, reply) {
       aheadMs.set(process, reply.nowMs - (appliedAtMs.get(keyOf(reply)) ?? world.clock.now()))
       if (seq > 0) epochs.set(process, reply.epoch)
-      told.set(process, new Map(reply.coolDowns.map(([pool, untilMs]) => [pool, untilMs])))
+      const before = told.get(process)
+      const coolDowns = reply.coolDowns.map(([pool, untilMs]) => {
+        const known = before?.get(pool)
+        const endsAtMs = untilMs - (aheadMs.get(process) ?? 0)
+        // A store whose clock stepped back tells of the same one as if it lasted longer: the provider's did not.
+        const isSame = known?.untilMs === untilMs
+        return [pool, { untilMs, endsAtMs: isSame ? Math.min(known.endsAtMs, endsAtMs) : endsAtMs }] as const
+      })
+      told.set(process, new Map(coolDowns))
     },
     controlled(change) {
       if (change.type === 'resume') for (const known of own.values()) known.delete(pools.indexOf(change.pool))
@@ -47,11 +61,9 @@ export const sendsAreInTime: NewChecker = (world): Checker => {
       }
       if (!isolated && grantedIn.get(grant) !== epochs.get(process))
         world.watchers.violate(`#${id} sent on an old epoch`)
-      const untilMs = told.get(process)?.get(pool) ?? 0
-      if (untilMs > storeMs + 1) {
-        world.watchers.violate(
-          `#${id} sent ${(untilMs - storeMs).toFixed(1)} ms before the end of a cool-down it was told of`,
-        )
+      const leftMs = (told.get(process)?.get(pool)?.endsAtMs ?? 0) - world.clock.now()
+      if (leftMs > 1) {
+        world.watchers.violate(`#${id} sent ${leftMs.toFixed(1)} ms before the end of a cool-down it was told of`)
       }
       const foundMs = own.get(process)?.get(pool) ?? 0
       // The machine's clock may run fast by its drift.
