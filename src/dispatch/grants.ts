@@ -2,6 +2,7 @@ import { type ExchangeReply, MAX_COSTS } from '../limits/store.js'
 import { Calendar, type DatedGrant } from './calendar.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd, Observation, TokenRequest } from './grant.js'
+import { hand } from './hand.js'
 import { type LocalFlow, serviceOf } from './local-flow.js'
 import type { DispatcherOptions } from './options.js'
 import type { Batch, Session } from './session.js'
@@ -169,25 +170,11 @@ export class Grants {
   }
 
   #hand(flow: LocalFlow, request: TokenRequest, notBeforeMs: number): void {
-    this.waiters.remove(request, true)
-    const grant: Grant = {
-      number: this.session.nextGrantNumber(),
-      pool: flow.pool,
-      tenant: flow.tenant,
-      flowKey: flow.key,
-      draws: flow.draws,
-      tokens: request.tokens,
-      notBeforeMs,
-      sendByMs: flow.slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + this.options.slackMs,
-      isolated: false,
-      callTimeoutMs: request.callTimeoutMs,
-      boundAtMs: this.options.clock.now(),
-      state: 'unsent',
-    }
-    this.session.open.set(grant.number, grant)
+    const { clock, slackMs, holdUntilCallDeadline } = this.options
     // The store holds its slots beyond the lease only once it knows until when.
-    if (this.options.holdUntilCallDeadline) this.gather()
-    request.onGrant(grant)
+    if (holdUntilCallDeadline) this.gather()
+    const sendByMs = flow.slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + slackMs
+    hand(this.session, this.waiters, flow, request, { notBeforeMs, sendByMs, isolated: false, boundAtMs: clock.now() })
   }
 
   #refuse(key: string, limit: number, max: number): void {

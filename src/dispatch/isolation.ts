@@ -1,11 +1,12 @@
-import type { ClockSync } from './clock-sync.js'
+import { bucketOf, bucketWidthMs } from '../limits/window.js'
 import { Alarm } from './alarm.js'
+import type { ClockSync } from './clock-sync.js'
 import { Floor } from './floor.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
+import { hand } from './hand.js'
 import type { DispatcherOptions } from './options.js'
 import type { Batch, Session } from './session.js'
 import type { Waiters } from './waiters.js'
-import { bucketOf, bucketWidthMs } from '../limits/window.js'
 
 /** The longest that a batch may be on its way before the store applies it, or never. */
 const DELIVERY_MS = 2_000
@@ -123,7 +124,6 @@ export class Isolation {
     if (!floor || !flow) return
     const { spec, slackMs } = this.options
     floor.take(request.draws, request.tokens, nowMs)
-    this.waiters.remove(request, true)
     const storeMs = Math.ceil(this.sync.latest(nowMs))
     for (const index of request.draws) {
       const { windowMs, dimension } = spec.limits[index]!
@@ -133,21 +133,7 @@ export class Isolation {
       this.session.owed.adjust(index, 0, cost)
       this.session.journal.add(index, bucketOf(storeMs, bucketWidthMs(windowMs)), cost)
     }
-    const grant: Grant = {
-      number: this.session.nextGrantNumber(),
-      pool: flow.pool,
-      tenant: flow.tenant,
-      flowKey: flow.key,
-      draws: flow.draws,
-      tokens: request.tokens,
-      notBeforeMs: storeMs,
-      sendByMs: nowMs + slackMs,
-      isolated: true,
-      callTimeoutMs: request.callTimeoutMs,
-      boundAtMs: nowMs,
-      state: 'unsent',
-    }
-    this.session.open.set(grant.number, grant)
-    request.onGrant(grant)
+    const when = { notBeforeMs: storeMs, sendByMs: nowMs + slackMs, isolated: true, boundAtMs: nowMs }
+    hand(this.session, this.waiters, flow, request, when)
   }
 }
