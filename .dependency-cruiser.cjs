@@ -39,7 +39,7 @@ const HOMES = {
   'ansi-escapes': ['^src/surfaces/cli/top/'],
   'cli-truncate': ['^src/surfaces/cli/top/'],
   'string-width': ['^src/surfaces/cli/top/'],
-  zod: ['^src/config-schema\\.ts$'],
+  zod: ['^src/(config|alert)-schema\\.ts$'],
   ms: ['^src/durations\\.ts$'],
   ai: ['^src/surfaces/integrations/'],
   'gpt-tokenizer': ['^src/providers/tokenizer\\.ts$'],

@@ -51,9 +51,9 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
   return value
 }
 
-/** Keys, and Redis with its password. */
+/** Keys, Redis with its password, and webhooks, whose URLs are secrets. */
 function isSecret(path: readonly PropertyKey[]): boolean {
-  return path[0] === 'redis' || path.includes('apiKey')
+  return path[0] === 'redis' || path.includes('apiKey') || path.includes('webhook')
 }
 
 function shown(value: unknown): string {

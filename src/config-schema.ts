@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { alertSchema } from './alert-schema.js'
 import type { GateLogger, GateOptions } from './config.js'
 import { durationMsOf, type Rate, rateOf } from './durations.js'
 import { type CompletionCount, PROVIDER_NAMES, type Provider, providerByName } from './providers/index.js'
@@ -180,6 +181,7 @@ export const gateSchema = z.strictObject(
     ).default(false),
     shadow: flag.default(false),
     monitoring: flag.default(true),
+    alerts: alertSchema,
     isolatedMaxMs: duration(0).default(0),
   },
   { error: 'an object' },

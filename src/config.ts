@@ -1,5 +1,6 @@
 import type { Redis, RedisOptions } from 'ioredis'
 import type { InspectionEvent } from 'xstate'
+import type { AlertConfig, AlertOptions } from './alerts.js'
 import { describeIssues, problem } from './config-problems.js'
 import { gateSchema, type ParsedCache, type ParsedPool } from './config-schema.js'
 import type { Rate } from './durations.js'
@@ -116,6 +117,8 @@ export interface GateOptions {
   readonly shadow?: boolean
   /** Count for `monitoring()` and `rateLimitStats()`, fleet-wide through Redis. Default true. */
   readonly monitoring?: boolean
+  /** What to be told of, and where; the log and `gate.on('alert')` are told as well. Needs `monitoring`. */
+  readonly alerts?: AlertOptions
   /**
    * How long after its lease a process that lost Redis may go on from its own share of each limit, once everything granted
    * before has left the windows. For as long the share of a process that died stays unused. Default 0: it only waits.
@@ -176,6 +179,7 @@ export interface ResolvedConfig {
   readonly inspect: boolean | ((event: InspectionEvent) => void)
   readonly shadow: boolean
   readonly monitoring: boolean
+  readonly alerts: AlertConfig
   readonly isolatedMaxMs: number
 }
 
@@ -187,7 +191,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
   const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
   if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
   const { redis, namespace, pools, limitSets, tenants, queue, retryBudget, logger, inspect } = parsed.data
-  const { shadow, monitoring, isolatedMaxMs, cache } = parsed.data
+  const { shadow, monitoring, alerts, isolatedMaxMs, cache } = parsed.data
   const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
   return {
     ...(redis !== undefined && { redis }),
@@ -201,6 +205,7 @@ export function resolveConfig(input: unknown): ResolvedConfig {
     inspect,
     shadow,
     monitoring,
+    alerts,
     isolatedMaxMs,
   }
 }
@@ -226,7 +231,7 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */
 function crossCheck(input: unknown): string[] {
-  const { pools, limitSets, tenants, cache, redis } = recordOf(input)
+  const { pools, limitSets, tenants, cache, redis, alerts } = recordOf(input)
   const problems: string[] = []
   if (recordOf(cache).store === 'redis' && redis === undefined) {
     problems.push('cache.store: expected \'memory\' where no redis is configured, got "redis"')
@@ -234,6 +239,10 @@ function crossCheck(input: unknown): string[] {
   for (const [key, names] of Object.entries({ pools, limitSets, tenants })) {
     // The one name that a plain object can't keep.
     if (Object.hasOwn(recordOf(names), '__proto__')) problems.push(`${key}.__proto__: unknown key`)
+  }
+  for (const [index, rule] of listOf(recordOf(alerts).rules).entries()) {
+    const path = ['alerts', 'rules', index, 'pool']
+    problems.push(...stranger(path, recordOf(rule).pool, 'a pool', Object.keys(recordOf(pools))))
   }
   for (const [name, value] of Object.entries(recordOf(pools))) {
     const { fallback, limits } = recordOf(value)
@@ -262,10 +271,16 @@ function otherWires(pools: Record<string, unknown>, name: string, fallback: unkn
 }
 
 function strangers(path: string[], names: unknown, kind: string, known: readonly string[]): string[] {
+  return listOf(names).flatMap((name, index) => stranger([...path, index], name, kind, known))
+}
+
+function stranger(path: PropertyKey[], name: unknown, kind: string, known: readonly string[]): string[] {
   const expected = `the name of ${kind} (${known.join(', ') || 'there is none'})`
-  return (Array.isArray(names) ? names : []).flatMap((name, index) =>
-    typeof name !== 'string' || known.includes(name) ? [] : [problem([...path, index], expected, name)],
-  )
+  return typeof name !== 'string' || known.includes(name) ? [] : [problem(path, expected, name)]
+}
+
+function listOf(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : []
 }
 
 function recordOf(value: unknown): Record<string, unknown> {

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'eventemitter3'
 import type { DegradeReason } from '../machines/request-machine.js'
 import type { DegradedVia, DispatcherState, ErrorCode, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+import type { AlertNotice } from './alerts.js'
 
 /** One step of one request. Entering the first state is a step too, with `from: null`. */
 export interface TransitionEvent {
@@ -72,6 +73,8 @@ export interface GateEvents {
   'attempt-failed': (event: AttemptFailedEvent) => void
   outcome: (event: OutcomeEvent) => void
   dispatcher: (event: DispatcherEventNotice) => void
+  /** An alert began or ended: told by the one process of the fleet that judged it. */
+  alert: (event: AlertNotice) => void
 }
 
 /** The gate's typed events. A listener that throws breaks nothing but itself: see `emitSafely`. */

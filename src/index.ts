@@ -1,4 +1,5 @@
 export type { DispatcherState, ErrorCode, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
+export type { AlertNotice, AlertOptions, AlertRule } from './alerts.js'
 export { configFromEnv, type GateOptions } from './config.js'
 export { HeadgateError } from './errors.js'
 export type { AttemptFailedEvent, DispatcherEventNotice, GateEvents, OutcomeEvent, TransitionEvent } from './events.js'

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import PQueue, { type QueueAddOptions } from 'p-queue'
 import type { Clock, TimerHandle } from '../clock.js'
 import { FairQueue, type Place } from '../dispatch/fair-queue.js'
@@ -127,7 +128,9 @@ export class Intake {
       )
     const timer =
       deadlineMs === undefined ? undefined : this.clock.setTimeout(onDeadline, deadlineMs - this.clock.now())
-    const ticket: Ticket = { admission, resolve, reject, timer, onAbort }
+    // Whoever listens finds the producer's context, not that of the request that made room.
+    const start = AsyncLocalStorage.bind(admission.start)
+    const ticket: Ticket = { admission: { ...admission, start }, resolve, reject, timer, onAbort }
     place = this.#gate.add(flowKey, weight, 1, ticket)
     if (onAbort) signal?.addEventListener('abort', onAbort, { once: true })
   }

@@ -52,6 +52,7 @@ describe('defaults', () => {
       inspect: false,
       shadow: false,
       monitoring: true,
+      alerts: { rules: [expect.objectContaining({ name: 'provider-429:1302' })], webhook: undefined },
       isolatedMaxMs: 0,
     })
   })

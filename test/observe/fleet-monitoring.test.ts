@@ -188,7 +188,7 @@ describe.concurrent('what a fleet tells of itself through Redis', { timeout: TIM
     const clock = new VirtualClock()
     const events = new GateEmitter()
     const connection = new RedisConnection(redis.url)
-    const config = resolveConfig({ redis: redis.url, pools: { p: { provider: 'openai' } } })
+    const config = resolveConfig({ redis: redis.url, pools: { p: { provider: 'openai' } }, alerts: { rules: [] } })
     const monitor = new Monitor({ config, clock, events, groups: planGroups(config), connection })
     onTestFinished(async () => {
       await monitor.close()

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import { type RedisConnection, redisErrorCode } from '../../limits/redis-store.js'
 import type { Written } from './recorder.js'
+import { replyOf } from './reply.js'
 import saveScript from './save.lua'
-import { addCounts, type Counts, newTally, type PoolTally } from './tally.js'
+import { addCounts, type Counts, type LivePool, newTally, type PoolTally } from './tally.js'
 
 const SAVE_SHA = createHash('sha1').update(saveScript).digest('hex')
-/** A user's own client may queue commands without end while it is cut off. */
-const REPLY_TIMEOUT_MS = 2_000
 /** Who does not answer within this is dead, paused or cut off; what it wrote last counts all the same. */
 const GATHER_MS = 200
 const MINUTE_MS = 60_000
@@ -18,13 +17,6 @@ export interface Alike {
   readonly pid: number
   readonly startedMs: number
   readonly pools: Readonly<Record<string, LivePool>>
-}
-
-export interface LivePool {
-  readonly atGate: number
-  readonly queued: number
-  readonly active: number
-  readonly states: Readonly<Record<string, number>>
 }
 
 export interface Member extends Alike {
@@ -169,17 +161,8 @@ export class FleetBook {
     return this.#reply(() => this.#connection.commands.publish(channel, message))
   }
 
-  async #reply<T>(run: () => Promise<T>): Promise<T> {
-    if (!this.reachable) throw this.#connection.unavailable()
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(this.#connection.unavailable()), REPLY_TIMEOUT_MS)
-    })
-    try {
-      return await Promise.race([run(), late])
-    } finally {
-      clearTimeout(timer)
-    }
+  #reply<T>(run: () => Promise<T>): Promise<T> {
+    return replyOf(this.#connection, run)
   }
 }
 

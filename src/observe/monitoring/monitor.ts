@@ -10,10 +10,14 @@ import type { GroupPlan } from '../../limits/plan.js'
 import type { RedisConnection } from '../../limits/redis-store.js'
 import type { GroupUsage } from '../../limits/store.js'
 import type { Monitoring, MonitoringStats, RateLimitStats } from '../../monitoring.js'
-import { type Alike, type Fleet, FleetBook, type LivePool } from './fleet-book.js'
+import { Alerts } from '../alerts/alerts.js'
+import { MemoryAlertBook, RedisAlertBook } from '../alerts/alert-book.js'
+import type { FleetView } from '../alerts/rules.js'
+import { type Alike, type Fleet, FleetBook } from './fleet-book.js'
 import { operationsOf } from './operation.js'
 import { Recorder } from './recorder.js'
-import { poolsOf, processesOf, rateLimitStats, totalsOf } from './report.js'
+import { lastHour, liveOf, poolsOf, processesOf, rateLimitStats, totalsOf } from './report.js'
+import { addCounts, type Counts, type LivePool, newTally, type PoolTally } from './tally.js'
 
 /** Writes are so far apart at least; the first comes soon, so that a reader elsewhere sees it. */
 const WRITE_EVERY_MS = 1_000
@@ -21,6 +25,7 @@ const WRITE_SOON_MS = 50
 /** What is left is written at the end, if Redis takes it within this. */
 const CLOSE_MS = 1_000
 const MAX_WINDOW_MINUTES = 1_440
+const MINUTE_MS = 60_000
 /** What Redis has not got is kept for so long; older minutes count in the totals alone. */
 const UNWRITTEN_MINUTES = 60
 /** From the worst on. */
@@ -51,6 +56,7 @@ export class Monitor implements Monitoring {
   readonly #id = randomUUID()
   readonly #startedMs: number
   readonly #storeEvents = { up: () => void this.flush(), down: () => {}, wake: () => {} }
+  readonly #alerts: Alerts
   #watched: Watched | undefined
   #timer: TimerHandle | undefined
   #lastWriteMs = Number.NEGATIVE_INFINITY
@@ -71,6 +77,16 @@ export class Monitor implements Monitoring {
       onChange: () => this.#writeSoon(),
     })
     if (connection) this.#book = new FleetBook(connection, config.namespace, this.#id, () => this.#write())
+    this.#alerts = new Alerts({
+      config: config.alerts,
+      namespace: config.namespace,
+      clock,
+      events,
+      logger: config.logger,
+      book: connection ? new RedisAlertBook(connection, config.namespace, this.#id) : new MemoryAlertBook(),
+      look: (minutes) => this.#look(minutes),
+      isIsolated: () => Object.values(this.#gate.stats().pools).some(({ dispatcher }) => dispatcher === 'isolated'),
+    })
   }
 
   /** Starts; until then there is nobody to tell how things stand. */
@@ -97,7 +113,7 @@ export class Monitor implements Monitoring {
       processes: processesOf(sum.members),
       totals: totalsOf(sum.totals.values()),
       pools: poolsOf(sum, config.pools.keys(), operations),
-      alerts: [],
+      alerts: await this.#alerts.list(sum.nowMs),
     }
   }
 
@@ -128,6 +144,7 @@ export class Monitor implements Monitoring {
     if (this.#closed) return
     const { clock, connection } = this.#options
     clock.clearTimeout(this.#timer)
+    this.#alerts.close()
     connection?.unlisten(this.#storeEvents)
     let timer: TimerHandle
     const late = new Promise<void>((resolve) => {
@@ -158,6 +175,34 @@ export class Monitor implements Monitoring {
 
   async #gathered(): Promise<void> {
     await Promise.all([this.#write(), this.#book!.gather()])
+  }
+
+  /** The fleet's numbers for its alerts; what was counted in the last second may be missing. */
+  async #look(count: number): Promise<FleetView> {
+    const { groups, config, connection } = this.#options
+    if (this.#book) await this.#write()
+    const fleet = this.#book ? await this.#book.read() : this.#alone()
+    const { minutes, nowMs } = this.#book && count > 0 ? await this.#book.readMinutes(count) : this.#recorder
+    const usage = await this.#gate.usage()
+    const operations = operationsOf(groups, usage, this.#gate.stats())
+    const lives = liveOf(fleet.members)
+    const processes = connection ? processesOf(fleet.members).length : 1
+    const last = Math.floor(nowMs / MINUTE_MS)
+    return {
+      pools: [...config.pools.keys()],
+      recent: (pool, window) => {
+        const sum = newTally()
+        for (const [minute, tallies] of minutes) {
+          const tally: PoolTally | undefined = minute > last - window ? tallies.get(pool) : undefined
+          if (tally) addCounts(sum as Counts, tally as Counts)
+        }
+        return sum
+      },
+      lastHour429: (pool) => lastHour(fleet.totals.get(pool) ?? newTally(), fleet.nowMs),
+      live: (pool) => lives.get(pool),
+      places: (pool) => (config.pools.get(pool)?.maxQueued ?? 0) * processes,
+      limits: (pool) => operations.get(pool)?.limits ?? [],
+    }
   }
 
   #alone(): Fleet {

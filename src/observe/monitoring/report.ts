@@ -9,8 +9,8 @@ import type {
   TenantStatus,
   TimeSummary,
 } from '../../monitoring.js'
-import type { Fleet, LivePool, Member } from './fleet-book.js'
-import { addCounts, type Histogram, newTally, type PoolTally, percentile } from './tally.js'
+import type { Fleet, Member } from './fleet-book.js'
+import { addCounts, type Histogram, type LivePool, newTally, type PoolTally, percentile, successRate } from './tally.js'
 
 const MINUTE_MS = 60_000
 const HOUR_MINUTES = 60
@@ -70,14 +70,7 @@ export function totalsOf(tallies: Iterable<PoolTally>): OutcomeCounts & { succes
   return { ...countsOf(outcomes), successRate: successRate({ outcomes, via }) }
 }
 
-/** Answered by a model, of all that ended but cancelled ones; null for none. */
-function successRate({ outcomes, via }: Pick<PoolTally, 'outcomes' | 'via'>): number | null {
-  const { completed, degraded, failed, expired } = countsOf(outcomes)
-  const all = completed + degraded + failed + expired
-  return all === 0 ? null : (completed + (via.cache ?? 0) + (via.fallback ?? 0)) / all
-}
-
-function lastHour({ recent429 }: PoolTally, nowMs: number): Record<string, number> {
+export function lastHour({ recent429 }: PoolTally, nowMs: number): Record<string, number> {
   const codes: Record<string, number> = {}
   const minute = Math.floor(nowMs / MINUTE_MS)
   for (const [when, counts] of Object.entries(recent429)) {
@@ -108,7 +101,7 @@ export function processesOf(members: readonly Member[]): ProcessStatus[] {
 }
 
 /** What is under way in the fleet, by pool. */
-function liveOf(members: readonly Member[]): Map<string, LivePool> {
+export function liveOf(members: readonly Member[]): Map<string, LivePool> {
   const lives = new Map<string, LivePool>()
   for (const { pools, seenMsAgo } of members) {
     if (seenMsAgo >= GONE_MS) continue

@@ -29,6 +29,14 @@ export type PoolTally = {
   recent429: Record<string, Record<string, number>>
 }
 
+/** What is under way in one pool. */
+export interface LivePool {
+  readonly atGate: number
+  readonly queued: number
+  readonly active: number
+  readonly states: Readonly<Record<string, number>>
+}
+
 const LEAST_MS = 0.1
 const GROWTH = 1.04
 const LOG_GROWTH = Math.log(GROWTH)
@@ -105,4 +113,11 @@ export function addCounts(into: Counts, from: Readonly<Counts>, sign: 1 | -1 = 1
       addCounts(inner, value, sign)
     }
   }
+}
+
+/** Answered by a model, of all that ended but cancelled ones; null for none. */
+export function successRate({ outcomes, via }: Pick<PoolTally, 'outcomes' | 'via'>): number | null {
+  const { completed = 0, degraded = 0, failed = 0, expired = 0 } = outcomes
+  const all = completed + degraded + failed + expired
+  return all === 0 ? null : (completed + (via.cache ?? 0) + (via.fallback ?? 0)) / all
 }
