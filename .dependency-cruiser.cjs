@@ -26,6 +26,8 @@ const HOMES = {
   undici: ['^src/providers/http-(caller|attempt)\\.ts$', '^src/surfaces/cli/replay/'],
   'eventsource-parser': ['^src/providers/sse\\.ts$', PAGE],
   pino: ['^src/observe/logger\\.ts$'],
+  'prom-client': ['^src/observe/metrics\\.ts$'],
+  '@opentelemetry/api': ['^src/observe/tracing\\.ts$'],
   eventemitter3: ['^src/events\\.ts$'],
   hono: ['^src/surfaces/gateway/'],
   '@hono/node-server': ['^src/surfaces/gateway/'],

@@ -7,6 +7,8 @@ export default defineConfig({
     'ai-sdk': 'src/surfaces/integrations/ai-sdk.ts',
     inspector: 'src/surfaces/inspector/index.ts',
     machines: 'machines/index.ts',
+    metrics: 'src/observe/metrics.ts',
+    opentelemetry: 'src/observe/tracing.ts',
     testing: 'src/testing/index.ts',
     cli: 'src/surfaces/cli/main.ts',
     'replay-worker': 'src/surfaces/cli/replay/worker.ts',

@@ -68,27 +68,31 @@ function readPackages(file) {
   return new Map(Object.entries(packages).filter(([path]) => path !== ''))
 }
 
-/** The tests run against a real Redis, and look at the dashboard in a real browser. */
+/** The tests run against a real Redis, look at the dashboard in a real browser, and have Prometheus's own tool check. */
 export function ensureTestTools() {
   const elsewhere = "'brew install redis' (macOS)"
   ensureTool('redis-server', ['redis-server'], `'apt-get install redis-server' (Debian) or ${elsewhere}`)
   ensureTool('chromium', ['chromium', 'chromium-browser', 'google-chrome'], "'apt-get install chromium' (Debian)")
+  if (getTool('prometheus', ['promtool'])) return
+  process.stderr.write("headgate: promtool is missing ('apt-get install prometheus'): its checks are left out\n")
 }
 
-/** Installs a package where that needs nobody's password; else says how to get it. */
 function ensureTool(name, commands, hint) {
+  if (!getTool(name, commands)) fail(`the tests need ${commands[0]} on PATH: ${hint}`)
+}
+
+/** Whether one of the commands is there; installs their package first where that needs nobody's password. */
+function getTool(name, commands) {
   const isThere = () => commands.some((command) => isOnPath(command, ['--version']))
-  if (isThere()) return
-  if (process.getuid?.() === 0 && isOnPath('apt-get', ['--version'])) {
-    process.stderr.write(`headgate: installing ${name} with apt-get…\n`)
-    const stdio = ['ignore', process.stderr, process.stderr]
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    // An outdated list may still know the package, so a failed update alone is no reason to stop.
-    run('apt-get', ['-qq', 'update'], { stdio, env })
-    run('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', name], { stdio, env })
-    if (isThere()) return
-  }
-  fail(`the tests need ${commands[0]} on PATH: ${hint}`)
+  if (isThere()) return true
+  if (process.getuid?.() !== 0 || !isOnPath('apt-get', ['--version'])) return false
+  process.stderr.write(`headgate: installing ${name} with apt-get…\n`)
+  const stdio = ['ignore', process.stderr, process.stderr]
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  // An outdated list may still know the package, so a failed update alone is no reason to stop.
+  run('apt-get', ['-qq', 'update'], { stdio, env })
+  run('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', name], { stdio, env })
+  return isThere()
 }
 
 function isOnPath(command, args) {

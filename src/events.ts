@@ -26,6 +26,9 @@ export interface AttemptFailedEvent {
   readonly code: string
   readonly status: number | undefined
   readonly providerCode: string | undefined
+  /** Of what went wrong below, e.g. `ECONNREFUSED`. */
+  readonly causeCode: string | undefined
+  /** In words, the provider's included: it may quote the request, so it is not for logs. */
   readonly message: string
 }
 
@@ -33,8 +36,10 @@ export interface OutcomeEvent {
   readonly requestId: string
   readonly pool: string
   readonly tenant: string
-  /** What was asked for. */
+  /** What was asked for, of whom (a profile's name), and by which API; a governed function has none. */
   readonly model: string
+  readonly provider: string
+  readonly api: 'chat' | 'embeddings' | 'responses' | undefined
   readonly status: OutcomeStatus
   /** Why it was degraded. */
   readonly reason?: DegradeReason

@@ -158,11 +158,16 @@ const PLANTED: Record<string, [House, string]> = {
   'no-unresolvable': [{ 'src/request/r.ts': value('./nowhere.js') }, 'src/request/r.ts → ./nowhere.js'],
 }
 
+const SCOPED: Record<string, string> = {
+  'hono-node-server': '@hono/node-server',
+  'opentelemetry-api': '@opentelemetry/api',
+}
+
 /** Every outside dependency, planted where it has no business: once used, once named. */
 for (const { name } of config.forbidden) {
   const [, label, kind] = /^(.*)-(has-one-home|types-stay-near)$/.exec(name) ?? []
   if (label === undefined) continue
-  const dependency = label === 'hono-node-server' ? '@hono/node-server' : label
+  const dependency = SCOPED[label] ?? label
   // Nobody upstream of the providers, and no provider either, has a use for any but those that live there.
   const place = ['undici', 'eventsource-parser', 'gpt-tokenizer'].includes(label)
     ? 'src/limits/l.ts'

@@ -17,7 +17,8 @@ export function createLogger(level = process.env.HEADGATE_LOG_LEVEL ?? 'info'): 
 /** Logs the gate's life: one line a request at info, transitions at debug. Events carry no prompt and no key. */
 export function logEvents(events: GateEmitter, logger: GateLogger): void {
   events.on('transition', (event) => logger.debug(event, 'transition'))
-  events.on('attempt-failed', (event) => logger.warn(event, 'attempt failed'))
+  // A provider's words may quote the prompt, or the key.
+  events.on('attempt-failed', ({ message, ...event }) => logger.warn(event, 'attempt failed'))
   events.on('outcome', (event) => logger.info(event, 'request done'))
   events.on('dispatcher', ({ cause, ...event }) => {
     const loud = event.state === 'isolated' || event.type === 'fenced' || event.type === 'clock-distrusted'

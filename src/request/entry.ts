@@ -133,8 +133,20 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
 }
 
 export function attemptFailed({ spec, attempt }: Entry, failure: ProviderFailure): AttemptFailedEvent {
-  const { code, status, providerCode, message } = failure
-  return { requestId: spec.id, pool: spec.pool.config.name, attempt, code, status, providerCode, message }
+  const { code, status, providerCode, message, cause } = failure
+  const common = { requestId: spec.id, pool: spec.pool.config.name, attempt, code, status, providerCode }
+  return { ...common, causeCode: causeCodeOf(cause), message }
+}
+
+/** The code of what went wrong below, e.g. `ECONNREFUSED`: a word that quotes nobody. */
+function causeCodeOf(cause: unknown): string | undefined {
+  let error = cause
+  for (let depth = 0; depth < 4 && error instanceof Error; depth++) {
+    const { code } = error as { code?: unknown }
+    if (typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,40}$/.test(code)) return code
+    error = error.cause
+  }
+  return undefined
 }
 
 /** A defect of ours, told as the failure of the attempt it ended. */
@@ -172,13 +184,16 @@ export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent 
   const counted = told
     ? tokensCounted(config.provider, { promptTokens, completionTokens, totalTokens })
     : estimatedTokens
-  const completed = status === 'completed'
+  // An answer that was known already took nothing.
+  const completed = status === 'completed' && via === undefined
   const refunds = completed && config.provider.refundsEstimate
   return {
     requestId: spec.id,
     pool: config.name,
     tenant: spec.tenant,
     model: spec.model,
+    provider: config.provider.name,
+    api: spec.work.api,
     status,
     ...(reason && { reason }),
     via,
@@ -188,9 +203,9 @@ export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent 
     estimatedTokens,
     usedTokens: completed ? counted : 0,
     refundedTokens: refunds ? Math.max(0, estimatedTokens - counted) : 0,
-    // The request in the fallback tells of these itself.
-    promptTokens: via === 'fallback' ? undefined : promptTokens,
-    completionTokens: via === 'fallback' ? undefined : completionTokens,
+    // The request in the fallback, or the one that is repeated, told of these itself.
+    promptTokens: via === undefined ? promptTokens : undefined,
+    completionTokens: via === undefined ? completionTokens : undefined,
     attempts,
     queuedMs,
     waitedMs,

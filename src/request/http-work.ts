@@ -51,6 +51,7 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
   const text = serialize(body)
   return {
     answersInWords: api === 'chat',
+    api,
     body() {
       const sent: Record<string, unknown> = JSON.parse(text)
       if (hidden) sent.stream_options = post.body.stream_options

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { LimitObservation } from '../providers/limit-headers.js'
+import type { ApiName } from '../providers/apis.js'
 import {
   failureOf,
   type Provider,
@@ -48,6 +49,8 @@ export type CallEnd =
 export interface Work {
   /** Whether a degraded message can stand in for the answer. */
   readonly answersInWords: boolean
+  /** Of a call over HTTP. */
+  readonly api?: ApiName
   call(context: CallContext): Promise<CallEnd>
 }
 

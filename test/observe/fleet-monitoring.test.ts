@@ -20,6 +20,8 @@ const OUTCOME: OutcomeEvent = {
   pool: 'p',
   tenant: 'default',
   model: 'm',
+  provider: 'openai',
+  api: undefined,
   status: 'completed',
   via: undefined,
   code: undefined,

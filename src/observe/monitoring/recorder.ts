@@ -89,10 +89,12 @@ export class Recorder {
     const total = this.#total(pool)
     for (const tally of [total, this.#ofMinute(minute, pool)]) {
       bump(tally.outcomes, status)
-      if (via !== undefined) bump(tally.via, via)
+      if (via !== undefined && status === 'degraded') bump(tally.via, via)
       if (status !== 'cancelled') note(tally.waits, queuedMs + waitedMs)
       if (status === 'completed') {
         note(tally.latencies, queuedMs + waitedMs + calledMs + backedOffMs)
+      }
+      if (status === 'completed' && via === undefined) {
         tally.tokens.estimated += event.estimatedTokens
         tally.tokens.used += event.usedTokens
         tally.tokens.refunded += event.refundedTokens

@@ -3,6 +3,7 @@ import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { responseOf } from '../../http/respond.js'
+import { gateMetrics } from '../../observe/metrics.js'
 import type { DashboardFeed } from '../dashboard/feed.js'
 import { keyCheck } from './auth.js'
 import { dashboardRoutes } from './dashboard.js'
@@ -29,7 +30,7 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
   const log = (answer: Answer) => logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
-    for (const path of ['/v1/*', '/api/*', '/events']) {
+    for (const path of ['/v1/*', '/api/*', '/events', '/metrics']) {
       app.use(path, async (context, next) => {
         if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
         log(NO_KEY)
@@ -57,6 +58,10 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.route('/api/v1/monitoring', monitoringRoutes(gate))
   app.route('/', dashboardRoutes(feed))
+  const metrics = gateMetrics(gate)
+  app.get('/metrics', async (context) =>
+    context.body(await metrics.text(), 200, { 'content-type': metrics.contentType }),
+  )
   app.get('/healthz', (context) => context.json({ status: 'ok' }))
   app.get('/readyz', (context) => readiness(gate, context))
   app.notFound(({ req }) =>

@@ -47,6 +47,7 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
   const gate = createHeadgate(options)
   try {
     await gate.ready()
+    await traceWherePossible(gate)
     const feed = new DashboardFeed(gate)
     const { fetch } = gatewayApp(gate, view, logger, feed)
     const server = createAdaptorServer({ fetch, serverOptions: serverOptionsOf(connections) }) as Server
@@ -76,6 +77,16 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
     // Without a store there is nothing to give back to it, and the close would wait for its answers.
     if (!(error instanceof HeadgateError && error.code === 'STORE_UNAVAILABLE')) await closed
     throw error
+  }
+}
+
+/** Spans go to whatever SDK the process was started with (`node --import ./otel.mjs …`); without the API there is nobody. */
+async function traceWherePossible(gate: Headgate): Promise<void> {
+  try {
+    const { traceGate } = await import('../../observe/tracing.js')
+    traceGate(gate)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
   }
 }
 

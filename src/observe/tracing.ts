@@ -1,0 +1,124 @@
+import {
+  type Attributes,
+  type Context,
+  context,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api'
+import type { AttemptFailedEvent, GateEvents, OutcomeEvent, TransitionEvent } from '../events.js'
+
+/** What is traced: a gate. */
+export interface Traceable {
+  on<K extends keyof GateEvents>(event: K, listener: GateEvents[K]): () => void
+}
+
+/** A request under way that is recorded. */
+interface Traced {
+  readonly span: Span
+  readonly context: Context
+  state: Span | undefined
+  atMs: number
+}
+
+/** As the GenAI semantic conventions name them; others keep their profile's name. */
+const PROVIDER_NAMES: Readonly<Record<string, string>> = {
+  azure: 'azure.ai.openai',
+  gemini: 'gcp.gemini',
+  mistral: 'mistral_ai',
+  'glm-intl': 'glm',
+  'glm-coding': 'glm',
+}
+
+/**
+ * One span a request, with a child for each state it passes, by the GenAI semantic conventions; never a prompt or an
+ * answer. Its parent is the span in which `spawn` was called. Returns the function that stops it.
+ */
+export function traceGate(
+  gate: Traceable,
+  { tracerProvider = trace.getTracerProvider() as TracerProvider } = {},
+): () => void {
+  const tracer = tracerProvider.getTracer('headgate')
+  const live = new Map<string, Traced>()
+
+  const begin = ({ requestId, pool, tenant, atMs }: TransitionEvent): Traced | undefined => {
+    const attributes = { 'headgate.pool': pool, 'headgate.tenant': tenant, 'headgate.request_id': requestId }
+    const span = tracer.startSpan('chat', { kind: SpanKind.CLIENT, startTime: atMs, attributes })
+    // What nobody samples costs no more than this.
+    if (!span.isRecording()) return undefined
+    const traced = { span, context: trace.setSpan(context.active(), span), state: undefined, atMs }
+    live.set(requestId, traced)
+    return traced
+  }
+
+  const onTransition = (event: TransitionEvent) => {
+    const traced = event.from === null ? begin(event) : live.get(event.requestId)
+    if (!traced) return
+    const { to, atMs, attempt } = event
+    traced.state?.end(atMs)
+    traced.atMs = atMs
+    const attributes: Attributes = { 'headgate.event': event.event, 'headgate.attempt': attempt }
+    traced.state =
+      to === 'done' ? undefined : tracer.startSpan(`headgate ${to}`, { startTime: atMs, attributes }, traced.context)
+  }
+
+  const onFailure = ({ requestId, code, status, providerCode }: AttemptFailedEvent) => {
+    const state = live.get(requestId)?.state
+    if (!state) return
+    state.setAttributes({
+      'error.type': code,
+      ...(status !== undefined && { 'http.response.status_code': status }),
+      ...(providerCode !== undefined && { 'headgate.provider_code': providerCode }),
+    })
+    state.setStatus({ code: SpanStatusCode.ERROR })
+  }
+
+  const onOutcome = (event: OutcomeEvent) => {
+    const traced = live.get(event.requestId)
+    if (!traced) return
+    live.delete(event.requestId)
+    const { span, state, atMs } = traced
+    state?.end(atMs)
+    const operation = event.api === 'embeddings' ? 'embeddings' : 'chat'
+    span.updateName(`${operation} ${event.model}`)
+    span.setAttributes(attributesOf(event, operation))
+    if (event.status === 'failed' || event.status === 'expired') span.setStatus({ code: SpanStatusCode.ERROR })
+    span.end(atMs)
+  }
+
+  const stops = [
+    gate.on('transition', onTransition),
+    gate.on('attempt-failed', onFailure),
+    gate.on('outcome', onOutcome),
+  ]
+  return () => {
+    for (const stop of stops) stop()
+    for (const { span, state, atMs } of live.values()) {
+      state?.end(atMs)
+      span.end(atMs)
+    }
+    live.clear()
+  }
+}
+
+function attributesOf(event: OutcomeEvent, operation: string): Attributes {
+  const { promptTokens, completionTokens, code, httpStatus, via } = event
+  return {
+    'gen_ai.operation.name': operation,
+    'gen_ai.provider.name': PROVIDER_NAMES[event.provider] ?? event.provider,
+    'gen_ai.request.model': event.model,
+    ...(promptTokens !== undefined && { 'gen_ai.usage.input_tokens': promptTokens }),
+    ...(completionTokens !== undefined && { 'gen_ai.usage.output_tokens': completionTokens }),
+    ...(code !== undefined && { 'error.type': code }),
+    ...(httpStatus !== undefined && { 'http.response.status_code': httpStatus }),
+    ...(via !== undefined && { 'headgate.via': via }),
+    'headgate.outcome': event.status,
+    'headgate.attempts': event.attempts,
+    'headgate.queued_ms': event.queuedMs,
+    'headgate.waited_ms': event.waitedMs,
+    'headgate.called_ms': event.calledMs,
+    'headgate.backed_off_ms': event.backedOffMs,
+  }
+}

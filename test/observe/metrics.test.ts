@@ -1,0 +1,106 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { createHeadgate } from '../../src/index.js'
+import { gateMetrics } from '../../src/observe/metrics.js'
+import { startSimulator } from '../../src/testing/index.js'
+import { simulatorOf, startGateway } from '../gateway/harness.js'
+
+const EXAMPLES = 'examples/monitoring'
+const hasPromtool = spawnSync('promtool', ['--version']).status === 0
+// scripts/test.mjs installs it where it may.
+if (!hasPromtool) process.stderr.write("promtool is missing ('apt-get install prometheus'): its checks are skipped\n")
+
+async function measured() {
+  const provider = await startSimulator({ profile: 'glm' })
+  const { baseURL } = provider
+  const glm = { provider: 'glm', apiKey: 'any', baseURL, guardMs: 5, retry: { baseMs: 1, capMs: 2 } }
+  const gate = createHeadgate({ pools: { glm } })
+  const metrics = gateMetrics(gate)
+  onTestFinished(async () => {
+    await gate.close()
+    await provider.close()
+  })
+  return { gate, provider, metrics }
+}
+
+describe('metrics', () => {
+  test('count requests, failed attempts, LLM tokens and times', async () => {
+    const { gate, provider, metrics } = await measured()
+    provider.failNext('1302')
+    await gate.complete({
+      pool: 'glm',
+      messages: [{ role: 'user', content: 'hello there' }],
+      maxTokens: 3,
+      tenant: 'web',
+    })
+    const lines = (await metrics.text()).split('\n')
+    for (const line of [
+      'headgate_requests_total{pool="glm",tenant="web",status="completed"} 1',
+      'headgate_failed_attempts_total{pool="glm",code="RATE_LIMITED",provider_code="1302"} 1',
+      'headgate_llm_tokens_total{pool="glm",kind="used"} 7',
+      'headgate_llm_tokens_total{pool="glm",kind="completion"} 3',
+      'headgate_wait_seconds_count{pool="glm"} 1',
+      'headgate_call_seconds_bucket{le="+Inf",pool="glm"} 1',
+      'headgate_queue_length{pool="glm"} 0',
+      'headgate_synced{pool="glm"} 1',
+    ]) {
+      expect(lines).toContain(line)
+    }
+    metrics.close()
+    await gate.run({ pool: 'glm' }, async () => {})
+    expect(await metrics.text()).toBe('\n')
+  })
+
+  test('callers who make up tenants make no more series', async () => {
+    const { gate, metrics } = await measured()
+    for (let i = 0; i < 120; i++) await gate.run({ pool: 'glm', tenant: `t${i}` }, async () => {})
+    const series = (await metrics.text()).split('\n').filter((line) => line.startsWith('headgate_requests_total'))
+    expect(series).toHaveLength(101)
+    expect(series).toContain('headgate_requests_total{pool="glm",tenant="others",status="completed"} 20')
+  })
+
+  test('are served, to who has a key where there are keys', async () => {
+    const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'k1' } })
+    expect((await fetch(`${gateway.url}/metrics`)).status).toBe(401)
+    const authorization = 'Bearer k1'
+    expect((await gateway.chat(undefined, { authorization })).status).toBe(200)
+    const response = await fetch(`${gateway.url}/metrics`, { headers: { authorization } })
+    expect(response.headers.get('content-type')).toContain('version=0.0.4')
+    expect(await response.text()).toContain('headgate_requests_total{pool="glm",tenant="default",status="completed"} 1')
+  })
+
+  test('the dashboard asks for metrics that there are', async () => {
+    const { metrics } = await measured()
+    const known = (await metrics.registry.getMetricsAsJSON()).map(({ name }) => name)
+    const texts = [`${EXAMPLES}/grafana-dashboard.json`, `${EXAMPLES}/alerts.yml`].map((path) =>
+      readFileSync(path, 'utf8'),
+    )
+    const asked = texts.flatMap((text) => [...text.matchAll(/headgate_\w+/g)].map(([name]) => name))
+    expect(asked.length).toBeGreaterThan(15)
+    expect(asked.filter((name) => !known.includes(name.replace(/_bucket$/, '')))).toEqual([])
+    const { panels } = JSON.parse(texts[0]!) as { panels: { title: string; targets: unknown[] }[] }
+    expect(panels.filter(({ targets }) => targets.length === 0)).toEqual([])
+  })
+})
+
+describe.runIf(hasPromtool)('promtool', () => {
+  test('finds nothing wrong with the metrics', async () => {
+    const { gate, provider, metrics } = await measured()
+    provider.failNext('1302')
+    await gate.complete({ pool: 'glm', messages: [{ role: 'user', content: 'hello there' }] })
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+      input: await metrics.text(),
+      encoding: 'utf8',
+    })
+    expect([status, stdout, stderr]).toEqual([0, '', ''])
+  })
+
+  test.each([
+    ['check', 'rules', 'alerts.yml'],
+    ['check', 'config', 'prometheus.yml'],
+    ['test', 'rules', 'alerts.test.yml'],
+  ])('%s %s %s', (...args) => {
+    expect(execFileSync('promtool', args, { cwd: EXAMPLES, encoding: 'utf8' })).toContain('SUCCESS')
+  })
+})
