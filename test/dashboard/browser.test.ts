@@ -1,13 +1,30 @@
 // The dashboard in a real Chromium, over a real gateway.
 import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import axe from 'axe-core'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { type Plugin, rolldown } from 'rolldown'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type RunningServer, startServer } from '../../src/surfaces/gateway/serve.js'
 import { startRedisServer } from '../../src/testing/index.js'
 import { cleanups, LogBook, MESSAGES, simulatorOf, startGateway, upstreamOf } from '../gateway/harness.js'
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
+
+/** A page that lists what Stately's receiver for browsers receives. */
+const RECEIVER: Plugin = {
+  name: 'receiver',
+  resolveId: (id) => (id === 'receiver' ? resolve('receiver.js') : undefined),
+  load: (id) =>
+    id === resolve('receiver.js')
+      ? `import { createBrowserReceiver } from '@statelyai/inspect'
+         createBrowserReceiver().subscribe(({ type, snapshot }) => {
+           const item = document.createElement('li')
+           item.textContent = type + ' ' + (snapshot?.value ?? '')
+           document.querySelector('ol').append(item)
+         })`
+      : undefined,
+}
 
 let browser: Browser
 beforeAll(async () => {
@@ -174,4 +191,25 @@ describe('the dashboard', () => {
     await page.reload()
     await page.locator('.pool').first().waitFor()
   })
+})
+
+test("Stately's inspector opens at /inspect, and its own receiver gets the machines", async () => {
+  const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'the-key' } })
+  const receiver = await rolldown({ input: 'receiver', platform: 'browser', plugins: [RECEIVER] })
+  const { output } = await receiver.generate({ format: 'iife' })
+  const context = await browser.newContext()
+  cleanups.push(() => context.close())
+  // stately.ai is out of reach here: in its place a page with the receiver that it is built on.
+  await context.route('https://stately.ai/**', (route) =>
+    route.fulfill({ contentType: 'text/html', body: `<ol></ol><script>${output[0].code}</script>` }),
+  )
+  const page = await context.newPage()
+  page.on('pageerror', (error) => troubles.push(String(error)))
+  await page.goto(gateway.url)
+  await page.evaluate("sessionStorage.setItem('headgate-key', 'the-key')")
+  await page.goto(`${gateway.url}/inspect`)
+  const told = page.frameLocator('iframe').locator('li')
+  const call = () => gateway.chat(undefined, { authorization: 'Bearer the-key' })
+  while ((await told.getByText('@xstate.snapshot done').count()) === 0) await (await call()).text()
+  await told.getByText('@xstate.actor').first().waitFor()
 })
