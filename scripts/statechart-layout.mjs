@@ -4,7 +4,7 @@ import { toDirectedGraph } from 'xstate/graph'
 
 const NODE = { width: 136, height: 62 }
 /** Of an edge's label, as the page's style sets it. */
-const CHAR_WIDTH = 6.1
+const CHAR_WIDTH = 6.4
 const LABEL_HEIGHT = 13
 /** Beside the last label, for the rate. */
 const RATE_WIDTH = 34
@@ -73,7 +73,6 @@ async function placed(names, edges, direction) {
         events,
         path: sections.map(pathOf).join(' '),
         labels: labels.map(({ text, x, y }) => ({ text, x: round(x), y: round(y + LABEL_HEIGHT - 3) })),
-        rateX: round(labels.length > 0 ? labels.at(-1).x + labels.at(-1).text.length * CHAR_WIDTH + 5 : 0),
       }
     }),
   }

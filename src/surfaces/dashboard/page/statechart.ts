@@ -173,14 +173,18 @@ function state({ name, x, y, width, height }: Layout['states'][number]) {
   </g>`
 }
 
-function transition({ id, events, path, labels, rateX }: Layout['transitions'][number]) {
+function transition({ id, events, path, labels }: Layout['transitions'][number]) {
   const quiet = events.every((event) => event === 'CANCEL' || event === 'DEADLINE')
   const last = labels.at(-1)
   return svg`<g class="transition ${quiet ? 'quiet' : ''}">
     <title>${id.replace('>', ' → ')}: ${events.join(', ')}</title>
     <path id="edge-${id}" d=${path} marker-end="url(#arrow)" data-warmth="0"></path>
-    ${labels.map(({ text, x, y }) => svg`<text x=${x} y=${y}>${text}</text>`)}
-    ${last && svg`<text class="rate" id="rate-${id}" x=${rateX} y=${last.y}></text>`}
+    ${labels.map(
+      (label) =>
+        svg`<text x=${label.x} y=${label.y}>${label.text}${
+          label === last ? svg`<tspan class="rate" id="rate-${id}" dx="5"></tspan>` : nothing
+        }</text>`,
+    )}
   </g>`
 }
 
