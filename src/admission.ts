@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { Clock } from './clock.js'
-import type { ResolvedConfig } from './config.js'
-import type { Dispatcher } from './dispatch/dispatcher.js'
+import { poolsByModel, type ResolvedConfig } from './config.js'
+import { Deployments, fitting } from './deployments.js'
 import type { Asked } from './dispatch/outlook.js'
-import type { Shadow } from './dispatch/shadow.js'
+import { alternativesOf, fallbacksOf, type Origin, type Stand } from './stand-ins.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
+import type { GateEmitter } from './events.js'
+import type { GatePool, ModelRoute } from './gate-pool.js'
 import type { WaitCost } from './gate-types.js'
 import {
   type ApiInput,
@@ -14,6 +16,8 @@ import {
   type ChatInput,
   checkCall,
   checkFunction,
+  modelOf,
+  named,
   type Payload,
   PRIORITY_WEIGHT,
   type Priority,
@@ -23,35 +27,28 @@ import { type Admitted, AnswersFirst } from './answers-first.js'
 import { keyOf } from './answers/answer.js'
 import type { Answering } from './answers/answering.js'
 import type { AnswerCache } from './answers/answer-cache.js'
-import type { Admission, Intake } from './intake/intake.js'
-import type { Estimator } from './providers/estimator.js'
+import type { Admission } from './intake/intake.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import { pathOf } from './providers/apis.js'
-import type { Alternatives, PoolRuntime } from './request/entry.js'
+import { Detours } from './request/detours.js'
+import type { RequestSpec } from './request/entry.js'
 import { EventStream, type StreamTarget } from './request/event-stream.js'
 import { type HttpWork, httpWork } from './request/http-work.js'
-import type { GateRequest } from './request/request.js'
 import { Tape } from './request/tape.js'
 import type { RequestRunner } from './request/runner.js'
-import { functionWork, type RunContext, type Work } from './request/work.js'
+import { functionWork, type RunContext } from './request/work.js'
 
 const DEFAULT_TENANT = 'default'
 
 type HttpInput = ChatInput | ApiInput
 
-export interface GatePool {
-  readonly runtime: PoolRuntime
-  readonly intake: Intake
-  readonly dispatcher: Dispatcher
-  readonly estimator: Estimator
-  /** In place of the dispatcher where nothing may be delayed. */
-  readonly shadow: Shadow | undefined
-}
-
 export interface AdmissionParts {
   readonly config: ResolvedConfig
   readonly clock: Clock
+  readonly events: GateEmitter
   readonly pools: ReadonlyMap<string, GatePool>
+  /** Of models that several pools serve. */
+  readonly routes: ReadonlyMap<string, ModelRoute>
   readonly runner: RequestRunner
   readonly caller: HttpCaller
   /** Left out where every question is put to the provider. */
@@ -60,11 +57,11 @@ export interface AdmissionParts {
   readonly answering?: Answering | undefined
 }
 
+/** What a request asks for, in whichever pool serves it. */
 interface Call {
   readonly input: CallInput
-  readonly work: Work
-  readonly tokens: number
-  readonly model: string
+  readonly tokensIn: (pool: GatePool) => number
+  readonly inPool: (pool: GatePool) => Pick<RequestSpec, 'work' | 'model'>
   readonly stream?: StreamTarget | undefined
   readonly reader?: EventStream | undefined
   readonly tape?: Tape | undefined
@@ -74,53 +71,58 @@ interface Call {
   readonly origin?: Origin | undefined
 }
 
-/** The request that another one stands in for. */
-interface Origin {
-  readonly id: string
-  readonly deadlineMs: number | undefined
-  readonly stream: StreamTarget | undefined
-}
-
-/** What makes the same request in another pool, for one that is known by then. */
-type Stand = (origin: Origin) => GateRequest | undefined
-
 /** Makes requests of inputs: checks them, works out what they cost, and says at once what can't be served. */
 export class Admissions {
   readonly #answersFirst: AnswersFirst | undefined
+  readonly #deployments: Deployments
 
   constructor(private readonly parts: AdmissionParts) {
     this.#answersFirst =
       parts.answers && new AnswersFirst(parts.answers, parts.config.cache?.coalesce ?? false, parts.answering)
+    this.#deployments = new Deployments(parts.clock)
+    if (parts.routes.size === 0) return
+    parts.events.on('outcome', ({ pool, status }) => {
+      if (status === 'completed') this.#deployments.answered(pool)
+    })
   }
 
   /** A call over HTTP. */
   post(input: HttpInput): Admitted {
-    checkCall(input, this.parts.pools)
+    checkCall(input)
     return this.#post(input)
   }
 
   #post(input: HttpInput, origin?: Origin): Admitted {
-    const { runtime, estimator } = this.#pool(input.pool)
-    const { config } = runtime
-    const payload = payloadOf(input, estimator, config.models[0] ?? '')
+    const target = this.#target(input)
+    const [first] = target.pools as [GatePool]
+    const payloadIn = payloads(input)
+    const payload = payloadIn(first)
     const reader = payload.stream && !origin ? new EventStream() : undefined
     const stream = origin?.stream ?? reader
     // Who stands in for another is asked because no answer is known.
-    const key = origin ? undefined : this.#keyOf(input, payload)
+    const key = origin ? undefined : this.#keyOf(input, payload, first)
     const tape = key !== undefined && stream ? new Tape(stream, this.parts.config.cache?.coalesce ?? false) : undefined
-    const work = httpWork(this.parts.caller, config, { ...payload, stream: tape ?? stream })
+    const workIn = (pool: GatePool) =>
+      httpWork(this.parts.caller, pool.runtime.config, { ...payloadIn(pool), stream: tape ?? stream })
+    // What can't be sent is told at once.
+    const work = workIn(first)
+    const inPool = (pool: GatePool) => ({
+      work: pool === first ? work : workIn(pool),
+      model: payloadIn(pool).model,
+    })
     // Who stands in for another asks nobody else. And vectors of another model mean nothing beside this one's.
     const mayFallBack = !origin && input.degrade !== false && payload.api !== 'embeddings'
-    const stands = mayFallBack ? config.fallback.map((name) => this.#standIn(name, input, work)) : []
-    const { tokens, model } = payload
-    return this.#admit({ input, work, tokens, model, stream, reader, tape, key, stands, origin })
+    const stands = mayFallBack ? fallbacksOf(target).map((name) => this.#standIn(name, input, work, first)) : []
+    const tokensIn = (pool: GatePool) => payloadIn(pool).tokens
+    return this.#admit({ input, tokensIn, inPool, stream, reader, tape, key, stands, origin }, target)
   }
 
   /** The same request to another pool, and its model. A pool that is full, or can't make the deadline, is no help. */
   #standIn(
     pool: string,
-    { pool: own, tenant, priority, estimatedTokens, headers, ...call }: HttpInput,
+    { tenant, priority, estimatedTokens, headers, ...call }: HttpInput,
     work: HttpWork,
+    own: GatePool,
   ): Stand {
     const common = { pool, tenant, priority, estimatedTokens, degrade: false }
     return (origin) => {
@@ -129,7 +131,7 @@ export class Admissions {
       const [model = ''] = config.models
       const body: Record<string, unknown> = { ...work.body(), model }
       // What the caller says to one provider is not for another.
-      const same = config.baseURL === this.#pool(own).runtime.config.baseURL
+      const same = config.baseURL === own.runtime.config.baseURL
       const input = { ...common, ...(same && headers && { headers }), body }
       try {
         const messages = body.messages as readonly unknown[]
@@ -144,54 +146,69 @@ export class Admissions {
 
   /** A function to be governed. */
   run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Admitted {
-    checkCall(input, this.parts.pools)
+    checkCall(input)
     checkFunction(fn)
-    const { config } = this.#pool(input.pool).runtime
-    const work = functionWork(config.provider, this.parts.clock, fn)
-    return this.#admit({ input, work, tokens: input.estimatedTokens ?? 0, model: config.models[0] ?? '' })
+    const inPool = ({ runtime: { config } }: GatePool) => ({
+      work: functionWork(config, this.parts.clock, fn),
+      model: input.model ?? config.models[0] ?? '',
+    })
+    return this.#admit({ input, tokensIn: () => input.estimatedTokens ?? 0, inPool }, this.#target(input))
   }
 
   /** The wait for a grant, of a request that came now. */
-  estimateMs({ pool, tokens = 0, tenant, priority }: WaitCost & { readonly pool: string }): number {
+  estimateMs({ pool, model, tokens = 0, tenant, priority }: WaitCost & CallInput): number {
     const common = { ...(tenant !== undefined && { tenant }), ...(priority !== undefined && { priority }) }
-    checkCall({ pool, estimatedTokens: tokens, ...common }, this.parts.pools)
-    return this.#estimateMs(pool, this.#asked(pool, tenant, priority, tokens))
+    checkCall({ estimatedTokens: tokens, ...common })
+    const target = this.#target({ pool, model })
+    return this.#estimateMs(target, (one) => this.#asked(one, tenant, priority, tokens))
   }
 
-  #admit({ input, work, tokens, model, stream, reader, tape, key, stands = [], origin }: Call): Admitted {
+  /** A pool by its name, or else what serves the model. */
+  #target(input: CallInput): ModelRoute {
+    const { pools, routes, config } = this.parts
+    const model = input.pool === undefined ? modelOf(input) : undefined
+    const route = model === undefined ? undefined : routes.get(model)
+    if (route) return route
+    const name = model === undefined ? input.pool : named('model', model, poolsByModel(config.pools.values()))[0]!.name
+    const pool = named('pool', name, pools)
+    return { pools: [pool], intake: pool.intake }
+  }
+
+  #admit(call: Call, target: ModelRoute): Admitted {
     const { clock, runner, config } = this.parts
-    const { runtime, intake, shadow } = this.#pool(input.pool)
+    const { input, stream, reader, tape, key, stands = [], origin } = call
     const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
     // One signal may stand for a thousand requests; Node would warn of a leak from the eleventh on.
     if (signal) setMaxListeners(0, signal)
     const arrivedMs = clock.now()
     const ownDeadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
     const deadlineMs = origin ? origin.deadlineMs : ownDeadlineMs
-    const tooLarge = runtime.plan.tooLarge({ tokens }, tenant)
-    if (tooLarge) {
-      const { id, max, cost } = tooLarge
-      throw new HeadgateError('BAD_REQUEST', `the request costs ${cost} of ${id}, which allows at most ${max}`)
-    }
-    const asked = this.#asked(input.pool, tenant, priority, tokens)
+    const pools = fitting(target.pools, tenant, call.tokensIn)
+    const fits = { ...target, pools }
+    const askedIn = (pool: GatePool) => this.#asked(pool, tenant, priority, call.tokensIn(pool))
     // Who has another pool to go to goes there, instead of being turned away.
     const check = () => {
-      if (deadlineMs === undefined || shadow || stands.length > 0) return
-      this.#checkDeadline(input.pool, asked, deadlineMs - clock.now())
+      if (deadlineMs === undefined || stands.length > 0) return
+      this.#checkDeadline(fits, askedIn, deadlineMs - clock.now())
     }
     const id = randomUUID()
-    const { flowKey, draws } = asked
     const tenantWeight = config.tenants.get(tenant)?.weight ?? 1
     const classWeight = PRIORITY_WEIGHT[priority]
-    const flow = { tenant, flowKey, tenantWeight, classWeight, draws }
-    const when = { arrivedMs, deadlineMs, signal }
-    const alternatives = this.#alternatives(input.pool, asked, stands, { id, deadlineMs })
+    const alternatives = alternativesOf(fits, askedIn, stands, { id, deadlineMs })
     const recall = key === undefined || input.degrade === false ? undefined : () => this.parts.answers!.recall(key)
     const ends = { alternatives, recall, degrades: input.degrade, fallbackFor: origin?.id }
-    const what = { estimatedTokens: tokens, work, stream, reader, model }
-    const start = () => runner.start({ id, pool: runtime, ...flow, ...what, ...when, ...ends })
-    const waitMs = () => this.#estimateMs(input.pool, asked)
+    const same = { id, tenant, tenantWeight, classWeight, stream, reader, arrivedMs, deadlineMs, signal, ...ends }
+    const specIn = (pool: GatePool, detours?: Detours): RequestSpec => {
+      const { flowKey, draws, tokens } = askedIn(pool)
+      const its = { pool: pool.runtime, flowKey, draws, estimatedTokens: tokens, ...call.inPool(pool) }
+      return { ...same, ...its, ...(detours && { detours }) }
+    }
+    const spec = pools.length === 1 ? specIn(pools[0]!) : this.#detours(pools, askedIn, specIn).best()!
+    const waitMs = () => this.#estimateMs(fits, askedIn)
     const weight = tenantWeight * classWeight
-    const admission = { id, flowKey, weight, deadlineMs, signal, waitMs, start }
+    const start = () => runner.start(spec)
+    const admission = { id, flowKey: spec.flowKey, weight, deadlineMs, signal, waitMs, start }
+    const { intake } = target
     const place = (its: Admission): Admitted => ({
       enter: async () => {
         check()
@@ -207,55 +224,72 @@ export class Admissions {
   }
 
   /** Undefined for a question whose answer is not to be known. */
-  #keyOf(input: HttpInput, { api, body }: Payload): string | undefined {
+  #keyOf(input: HttpInput, { api, body }: Payload, { runtime }: GatePool): string | undefined {
     const { answers, config } = this.parts
     if (!answers || input.cache === false) return undefined
-    const { provider, baseURL } = this.#pool(input.pool).runtime.config
+    const { provider, baseURL } = runtime.config
     const tenant = config.cache?.acrossTenants ? undefined : (input.tenant ?? DEFAULT_TENANT)
     return keyOf({ provider: provider.name, baseURL, api, tenant, headers: input.headers, body })
   }
 
-  #alternatives(
-    pool: string,
-    asked: Asked,
-    stands: readonly Stand[],
-    origin: Omit<Origin, 'stream'>,
-  ): Alternatives | undefined {
-    if (stands.length === 0) return undefined
-    const { dispatcher, shadow } = this.#pool(pool)
-    const { outlook } = dispatcher
-    return {
-      fallbacks: stands.map((stand) => (stream) => stand({ ...origin, stream })),
-      // Where nothing is delayed there is nothing to escape from.
-      coolDownMs: () => (shadow ? 0 : outlook.coolDownMs(asked.pool)),
-      leastWaitMs: () => (shadow ? 0 : outlook.leastWaitMs(asked)),
-    }
+  /** The ways of a request through the pools that serve its model, each prepared when it is first asked for. */
+  #detours(
+    pools: readonly GatePool[],
+    askedIn: (pool: GatePool) => Asked,
+    specIn: (pool: GatePool, detours: Detours) => RequestSpec,
+  ): Detours {
+    const specs = new Map<GatePool, RequestSpec>()
+    const detours: Detours = new Detours({
+      ways: () =>
+        this.#deployments.ranked(pools, askedIn).map(({ pool, waitMs }) => {
+          const spec = specs.get(pool) ?? specIn(pool, detours)
+          specs.set(pool, spec)
+          return { spec, waitMs }
+        }),
+      onKeyRefused: (pool) => this.#deployments.refused(pool),
+      onTaken: (pool) => this.#deployments.took(pool),
+    })
+    return detours
   }
 
-  #asked(pool: string, tenant = DEFAULT_TENANT, priority: Priority = 'normal', tokens = 0): Asked {
-    const { plan } = this.#pool(pool).runtime
-    return { pool: plan.index, flowKey: `${pool}|${tenant}|${priority}`, draws: plan.draws(tenant), tokens }
+  #asked(pool: GatePool, tenant = DEFAULT_TENANT, priority: Priority = 'normal', tokens = 0): Asked {
+    const { plan, config } = pool.runtime
+    return { pool: plan.index, flowKey: `${config.name}|${tenant}|${priority}`, draws: plan.draws(tenant), tokens }
   }
 
   /** Behind all that this process has not passed on to the dispatcher yet. */
-  #estimateMs(pool: string, asked: Asked): number {
-    const { dispatcher, intake } = this.#pool(pool)
-    return dispatcher.outlook.estimateWaitMs(asked, intake.queued + intake.atGate)
+  #estimateMs({ pools, intake }: ModelRoute, askedIn: (pool: GatePool) => Asked): number {
+    // Of what waits for several pools each takes its share.
+    const before = Math.ceil((intake.queued + intake.atGate) / pools.length)
+    return Math.min(...pools.map((pool) => pool.dispatcher.outlook.estimateWaitMs(askedIn(pool), before)))
   }
 
   /** Who can't make the deadline is told at once, instead of waiting for nothing. */
-  #checkDeadline(pool: string, asked: Asked, leftMs: number): void {
-    const leastMs = this.#pool(pool).dispatcher.outlook.leastWaitMs(asked)
+  #checkDeadline(target: ModelRoute, askedIn: (pool: GatePool) => Asked, leftMs: number): void {
+    const { pools } = target
+    if (pools.some(({ shadow }) => shadow)) return
+    const leastMs = Math.min(...pools.map((pool) => pool.dispatcher.outlook.leastWaitMs(askedIn(pool))))
     // A pause ends whenever an operator says so: nobody can know that it outlasts the deadline.
     if (leastMs <= leftMs || leastMs === Number.POSITIVE_INFINITY) return
-    const waitMs = Math.ceil(this.#estimateMs(pool, asked))
-    const message = `pool ${pool}: the wait would be about ${waitMs} ms, the deadline is in ${Math.round(leftMs)} ms`
+    const waitMs = Math.ceil(this.#estimateMs(target, askedIn))
+    const names = pools.map(({ runtime }) => runtime.config.name).join(', ')
+    const message = `pool ${names}: the wait would be about ${waitMs} ms, the deadline is in ${Math.round(leftMs)} ms`
     const retryAfterMs = Math.max(0, Math.ceil(leastMs - leftMs))
     throw new HeadgateError('DEADLINE_EXCEEDED', message, { retryable: true, retryAfterMs })
   }
 
   #pool(name: string): GatePool {
     return this.parts.pools.get(name)!
+  }
+}
+
+/** What a call sends in each pool, and what it is to reserve there. */
+function payloads(input: HttpInput): (pool: GatePool) => Payload {
+  const made = new Map<GatePool, Payload>()
+  return (pool) => {
+    const payload = made.get(pool) ?? payloadOf(input, pool.estimator, pool.runtime.config)
+    made.set(pool, payload)
+    return payload
   }
 }
 

@@ -9,7 +9,8 @@ type Environment = NodeJS.ProcessEnv
 
 /**
  * Pools that an API key in the environment makes: `GLM_API_KEY` the pool `glm`, and so on. All models of a pool share its
- * limits; which model a request may name is said by `GLM_MODELS` (separated by commas), by default these.
+ * limits; which model a request may name is said by `GLM_MODELS` (separated by commas), by default these. Several keys,
+ * separated by commas, make pools of the same models, each with the limits: `glm`, `glm-2` and so on.
  */
 const ENVIRONMENT_POOLS = [
   { prefix: 'GLM', provider: 'glm', models: ['glm-4-plus', 'glm-4-flash', 'glm-4.5', 'glm-4.6'] },
@@ -36,17 +37,19 @@ export function configFromEnv(env: Environment): GateOptions {
   const problems: string[] = []
   const pools: Record<string, PoolOptions> = {}
   for (const { prefix, provider, models } of ENVIRONMENT_POOLS) {
-    const apiKey = read(env, `${prefix}_API_KEY`)
-    if (apiKey === undefined) continue
+    const apiKeys = readList(env, `${prefix}_API_KEY`)
+    if (apiKeys === undefined) continue
     const baseURL = read(env, `${prefix}_BASE_URL`)
     const degradedMessage = read(env, `${prefix}_DEGRADED_MESSAGE`)
-    pools[provider] = {
+    const same = {
       provider,
-      apiKey,
       models: readList(env, `${prefix}_MODELS`) ?? models,
       limits: readLimits(env, prefix, problems),
       ...(baseURL !== undefined && { baseURL }),
       ...(degradedMessage !== undefined && { degradedMessage }),
+    }
+    for (const [index, apiKey] of apiKeys.entries()) {
+      pools[index === 0 ? provider : `${provider}-${index + 1}`] = { ...same, apiKey }
     }
   }
   if (problems.length > 0) throw invalid(problems.join('\n'))

@@ -112,6 +112,13 @@ const cache = z.strictObject(
   { error: 'an object with maxEntries, maxBytes, ttl, staleTtl, store, acrossTenants or coalesce' },
 )
 const TOKENIZERS = ['auto', 'chars', 'gpt-tokenizer'] as const
+const MODELS = 'an array of model names, each once, or an object of the provider’s own names by model'
+const models = z.union(
+  [listOf('model names', 1), z.record(text, text).refine((map) => Object.keys(map).length > 0, { error: MODELS })],
+  {
+    error: MODELS,
+  },
+)
 const BASE_URL = 'an http or https URL without a query'
 const pool = z
   .strictObject(
@@ -122,7 +129,7 @@ const pool = z
         .regex(PRINTABLE_ASCII, { error: 'printable ASCII without spaces' })
         .optional(),
       baseURL: readAs(BASE_URL, (value) => (isBaseURL(value) ? value : undefined)).optional(),
-      models: listOf('model names', 1).optional(),
+      models: models.optional(),
       limits: z
         .strictObject(
           { ...dimensions, also: listOf('names of limitSets').default([]) },

@@ -32,8 +32,11 @@ export interface PoolOptions {
   readonly apiKey?: string
   /** Default: the provider's; an `openai-compatible` one has none. */
   readonly baseURL?: string
-  /** Default: the pool's name. */
-  readonly models?: readonly string[]
+  /**
+   * Models that it serves, by default the one of the pool's name; as an object with the provider's own name of each. Pools
+   * that list one model are deployments of it: its requests go where the wait is shortest.
+   */
+  readonly models?: readonly string[] | Readonly<Record<string, string>>
   /** `also` names limit sets that the pool draws on besides. */
   readonly limits?: LimitOptions & { readonly also?: readonly string[] }
   /** Learn the concurrency ceiling from refusals. Default: where the provider limits concurrency. */
@@ -138,6 +141,8 @@ export interface PoolConfig {
   readonly apiKey: string | undefined
   readonly baseURL: string
   readonly models: readonly string[]
+  /** The provider's own names, where they differ. */
+  readonly modelNames?: Readonly<Record<string, string>>
   readonly limits: DimensionLimits & { readonly also: readonly string[] }
   readonly adaptive: boolean
   readonly guardMs: number
@@ -190,13 +195,18 @@ export function resolveConfig(input: unknown): ResolvedConfig {
   const parsed = gateSchema.safeParse(input)
   const problems = [...describeIssues(parsed.error?.issues ?? [], input), ...crossCheck(input)]
   if (!parsed.success || problems.length > 0) throw new HeadgateError('CONFIG_INVALID', problems.join('\n'))
-  const { redis, namespace, pools, limitSets, tenants, queue, retryBudget, logger, inspect } = parsed.data
+  const { redis, namespace, limitSets, tenants, queue, retryBudget, logger, inspect } = parsed.data
   const { shadow, monitoring, alerts, isolatedMaxMs, cache } = parsed.data
   const bounds = { ...DEFAULT_QUEUE, ...defined(queue) }
+  const pools = new Map(
+    Object.entries(parsed.data.pools).map(([name, pool]) => [name, poolConfig(name, pool, bounds)] as const),
+  )
+  const mixed = mixedWires(pools)
+  if (mixed.length > 0) throw new HeadgateError('CONFIG_INVALID', mixed.join('\n'))
   return {
     ...(redis !== undefined && { redis }),
     namespace,
-    pools: new Map(Object.entries(pools).map(([name, pool]) => [name, poolConfig(name, pool, bounds)])),
+    pools,
     limitSets: new Map(Object.entries(limitSets)),
     tenants: new Map(Object.entries(tenants)),
     retryBudget,
@@ -214,19 +224,38 @@ function cacheConfig({ ttl, staleTtl, ...same }: ParsedCache): CacheConfig {
   return { ...same, ttlMs: ttl, staleTtlMs: staleTtl }
 }
 
+/** The pools behind each model that they list, in the order of the configuration. */
+export function poolsByModel(pools: Iterable<PoolConfig>): Map<string, PoolConfig[]> {
+  const byModel = new Map<string, PoolConfig[]>()
+  for (const pool of pools) {
+    for (const model of pool.models) byModel.set(model, [...(byModel.get(model) ?? []), pool])
+  }
+  return byModel
+}
+
 function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QUEUE): PoolConfig {
-  const { timeout, queue, baseURL, ...same } = options
+  const { timeout, queue, baseURL, models = [name], ...same } = options
   return {
     ...same,
     name,
     apiKey: options.apiKey,
     baseURL: (baseURL ?? options.provider.baseURL!).replace(/\/+$/, ''),
-    models: options.models ?? [name],
+    ...(Array.isArray(models) ? { models } : { models: Object.keys(models), modelNames: models }),
     adaptive: options.adaptive ?? options.provider.limitsConcurrency,
     callTimeoutMs: timeout,
     ...bounds,
     ...defined(queue),
   }
+}
+
+/** A request can go over to another pool of its model only if that speaks as it does. */
+function mixedWires(pools: ReadonlyMap<string, PoolConfig>): string[] {
+  return [...poolsByModel(pools.values())].flatMap(([model, [first, ...others]]) => {
+    const odd = others.find(({ provider }) => wireOf(provider) !== wireOf(first!.provider))
+    if (!odd) return []
+    const expected = `a name that pool ${first!.name} does not list, which speaks ${wireOf(first!.provider)}’s wire`
+    return [problem(['pools', odd.name, 'models'], expected, model)]
+  })
 }
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */

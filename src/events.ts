@@ -7,6 +7,8 @@ import type { AlertNotice } from './alerts.js'
 export interface TransitionEvent {
   readonly requestId: string
   readonly pool: string
+  /** The pool of its last transition, where several serve its model and it went over to another. */
+  readonly movedFrom?: string
   readonly tenant: string
   readonly from: RequestState | null
   readonly to: RequestState

@@ -32,8 +32,18 @@ export interface WaitCost {
   readonly priority?: Priority
 }
 
+/** The one queue of a model that several pools serve. */
+export interface ModelStats {
+  readonly pools: readonly string[]
+  readonly atGate: number
+  readonly queued: number
+  readonly active: number
+}
+
 export interface GateStats {
   readonly pools: Readonly<Record<string, PoolStats>>
+  /** Models that several pools serve. */
+  readonly models: Readonly<Record<string, ModelStats>>
   /** Exchanges with the store, and grants received, since the start. */
   readonly roundTrips: number
   readonly granted: number

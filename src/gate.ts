@@ -3,12 +3,13 @@ import { type AdmissionParts, Admissions } from './admission.js'
 import type { Dispatcher } from './dispatch/dispatcher.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
-import type { GateEmitter, GateEvents } from './events.js'
+import type { GateEvents } from './events.js'
 import { limitStatsOf } from './gate-stats.js'
-import type { GateStats, LimitChange, PoolStats, WaitCost } from './gate-types.js'
-import { HttpDesk, routeTo } from './http/desk.js'
+import type { GateStats, LimitChange, ModelStats, PoolStats, WaitCost } from './gate-types.js'
+import { HttpDesk } from './http/desk.js'
+import { type Route, routesOf, routeTo } from './http/routes.js'
 import { type GovernedFetch, governedFetch } from './http/governed-fetch.js'
-import { type ApiInput, type CallInput, type ChatCompletion, type ChatInput, checkCall } from './intake/input.js'
+import { type ApiInput, type CallInput, type ChatCompletion, type ChatInput, named } from './intake/input.js'
 import { movesOf } from './limit-change.js'
 import type { RedisConnection } from './limits/redis-store.js'
 import type { GroupUsage } from './limits/store.js'
@@ -25,7 +26,6 @@ const READY_TIMEOUT_MS = 4_500
 const CLOSE_TIMEOUT_MS = 2_000
 
 export interface GateParts extends AdmissionParts {
-  readonly events: GateEmitter
   readonly dispatchers: readonly Dispatcher[]
   readonly connection: RedisConnection | undefined
   /** Undefined where it is turned off. */
@@ -40,6 +40,7 @@ export class Headgate {
   readonly #counts = new Map<string, { outcomes: Record<OutcomeStatus, number>; provider429: Record<string, number> }>()
   #closed: Promise<void> | undefined
   #desk: HttpDesk | undefined
+  #routes: ReadonlyMap<string, Route> | undefined
 
   constructor(parts: GateParts) {
     this.#parts = parts
@@ -92,12 +93,13 @@ export class Headgate {
 
   /**
    * A `fetch` for an SDK (`new OpenAI({ fetch: gate.fetch('glm'), maxRetries: 0 })`): its calls are governed and go to the
-   * pool's provider with the pool's key. It resolves as `headgate serve` answers, and rejects only on abort.
+   * pool's provider with the pool's key. Without a pool each call's model says where, as for `headgate serve`. It resolves as `headgate serve` answers, and rejects only on abort.
    */
-  fetch(pool: string): GovernedFetch {
-    const { config } = this.#pool(pool).runtime
+  fetch(pool?: string): GovernedFetch {
+    const route = pool === undefined ? undefined : routeTo(this.#pool(pool).runtime.config)
     this.#desk ??= new HttpDesk(this, { warn: (message) => process.emitWarning(message) })
-    return governedFetch(this.#desk, routeTo(config))
+    this.#routes ??= routesOf(this.#parts.config.pools.values())
+    return governedFetch(this.#desk, route ?? this.#routes)
   }
 
   /** Subscribes to the gate's events; returns the function that unsubscribes. */
@@ -131,8 +133,20 @@ export class Headgate {
       roundTrips += counters.roundTrips
       granted += counters.granted
     }
+    const models: Record<string, ModelStats> = {}
+    for (const [model, { pools, intake }] of this.#parts.routes) {
+      const names = pools.map(({ runtime }) => runtime.config.name)
+      models[model] = { pools: names, atGate: intake.atGate, queued: intake.queued, active: intake.active }
+    }
     const { answers, retryBudget } = this.#parts
-    return { pools, roundTrips, granted, retries: retryBudget.counts, ...(answers && { cache: answers.counts }) }
+    return {
+      pools,
+      models,
+      roundTrips,
+      granted,
+      retries: retryBudget.counts,
+      ...(answers && { cache: answers.counts }),
+    }
   }
 
   /** Requests of this process that are not done, oldest first, at most `limit`. */
@@ -168,10 +182,10 @@ export class Headgate {
 
   /**
    * How long a request of this cost would wait for its grant if it came now, in ms: an estimate by what is known of the
-   * fleet's queues. `Infinity` while the pool is paused.
+   * fleet's queues. `Infinity` while the pool is paused. A model that several pools serve goes by its name, too.
    */
   estimateWait(pool: string, cost: WaitCost = {}): number {
-    return this.#admissions.estimateMs({ pool, ...cost })
+    return this.#admissions.estimateMs({ ...this.#byName(pool), ...cost })
   }
 
   /** Resolves when the store has answered; rejects with STORE_UNAVAILABLE within 5 s, naming host and cause. */
@@ -219,10 +233,10 @@ export class Headgate {
    * Rejects with TIMEOUT when that takes longer than `timeout` (ms or a duration); then it goes on all the same.
    */
   async drain({ timeout = '30s' }: { timeout?: number | string } = {}): Promise<void> {
-    const { pools, dispatchers, clock, runner } = this.#parts
+    const { dispatchers, clock, runner } = this.#parts
     const timeoutMs = parseDurationMs(timeout)
     const reason = new HeadgateError('CANCELLED', 'the gate is draining and accepts nothing new', { retryable: true })
-    for (const { intake } of pools.values()) intake.close(reason)
+    this.#closeIntakes(reason)
     for (const dispatcher of dispatchers) dispatcher.drain()
     const finished = runner.idle().then(() => Promise.all(dispatchers.map((dispatcher) => dispatcher.idle())))
     let timer: unknown
@@ -243,9 +257,9 @@ export class Headgate {
   }
 
   async #close(): Promise<void> {
-    const { pools, dispatchers, clock, runner, caller, connection } = this.#parts
+    const { dispatchers, clock, runner, caller, connection } = this.#parts
     const reason = new HeadgateError('CANCELLED', 'the gate is closed')
-    for (const { intake } of pools.values()) intake.close(reason)
+    this.#closeIntakes(reason)
     runner.cancelAll()
     await caller.close()
     let timer: unknown
@@ -265,9 +279,19 @@ export class Headgate {
     return monitor
   }
 
+  #closeIntakes(reason: HeadgateError): void {
+    const { pools, routes } = this.#parts
+    for (const { intake } of [...pools.values(), ...routes.values()]) intake.close(reason)
+  }
+
+  /** A model that several pools serve goes by its name, like a pool. */
+  #byName(name: string): Pick<CallInput, 'pool' | 'model'> {
+    const { pools, routes } = this.#parts
+    return !pools.has(name) && routes.has(name) ? { model: name } : { pool: name }
+  }
+
   #pool(name: string) {
-    checkCall({ pool: name }, this.#parts.pools)
-    return this.#parts.pools.get(name)!
+    return named('pool', name, this.#parts.pools)
   }
 }
 

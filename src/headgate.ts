@@ -1,15 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import type { GatePool } from './admission.js'
 import { Answering } from './answers/answering.js'
 import { AnswerCache } from './answers/answer-cache.js'
 import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
-import { type GateOptions, type PoolConfig, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
+import {
+  type GateOptions,
+  type PoolConfig,
+  poolsByModel,
+  type ResolvedConfig,
+  resolveConfig,
+  SLACK_MS,
+} from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
 import { Shadow } from './dispatch/shadow.js'
 import { HeadgateError } from './errors.js'
 import { GateEmitter } from './events.js'
 import { Headgate } from './gate.js'
+import type { GatePool, ModelRoute } from './gate-pool.js'
 import { Intake } from './intake/intake.js'
 import { MemoryStore } from './limits/memory-store.js'
 import { type GroupPlan, planGroups } from './limits/plan.js'
@@ -48,6 +55,7 @@ export function createHeadgate(options: GateOptions): Headgate {
       pools.set(pool.name, { runtime, intake, dispatcher, estimator, shadow })
     }
   }
+  const routes = buildRoutes(config, pools, clock)
   const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
   const retryBudget = new RetryBudget(clock, config.retryBudget)
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
@@ -62,6 +70,7 @@ export function createHeadgate(options: GateOptions): Headgate {
     clock,
     events,
     pools,
+    routes,
     dispatchers,
     runner,
     retryBudget,
@@ -83,6 +92,18 @@ function buildAnswers(
   if (!cache) return undefined
   const shared = cache.store === 'redis' && connection ? new RedisAnswers(connection, clock, namespace) : undefined
   return new AnswerCache(cache, clock, shared)
+}
+
+/** One queue for each model that several pools serve, so that no request waits for the wrong one. */
+function buildRoutes(config: ResolvedConfig, pools: ReadonlyMap<string, GatePool>, clock: Clock) {
+  const routes = new Map<string, ModelRoute>()
+  for (const [model, serving] of poolsByModel(config.pools.values())) {
+    if (serving.length < 2) continue
+    const total = (of: 'maxQueued' | 'maxActive') => serving.reduce((sum, pool) => sum + pool[of], 0)
+    const intake = new Intake(model, clock, total('maxQueued'), total('maxActive'))
+    routes.set(model, { pools: serving.map(({ name }) => pools.get(name)!), intake })
+  }
+  return routes
 }
 
 function buildDispatcher(

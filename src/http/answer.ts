@@ -13,8 +13,8 @@ const CLIENT_CODES: ReadonlySet<string> = new Set(['BAD_REQUEST', 'CONTENT_FILTE
 export interface AnswerContext {
   /** Fires when the client hangs up. */
   readonly signal: AbortSignal
-  /** The pool's own, which no answer may repeat. */
-  readonly apiKey: string | undefined
+  /** The pools' own, which no answer may repeat. */
+  readonly apiKeys: readonly string[]
   readonly wire: Wire
 }
 
@@ -31,7 +31,7 @@ function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerCont
   const retryAfterMs = status >= 400 ? error?.retryAfterMs : undefined
   return {
     status,
-    body: status >= 400 ? withoutKey(body, context.apiKey) : body,
+    body: status >= 400 ? withoutKeys(body, context.apiKeys) : body,
     headers: {
       ...headersOf(request.id, { attempts, queuedMs, waitedMs }),
       'x-headgate-outcome': outcome.status,
@@ -96,13 +96,13 @@ function logOf({ status, via, attempts, queuedMs, waitedMs, calledMs, backedOffM
 
 /** The events as they came. An error in the middle is one event more, and the end: the status is out already. */
 async function* textsOf(request: GateRequest, stream: AnswerStream, context: AnswerContext) {
-  const { signal, wire, apiKey } = context
+  const { signal, wire, apiKeys } = context
   try {
     for await (const event of stream.events()) yield textOf(event)
   } catch {
     if (signal.aborted) throw signal.reason
     const body = errorInStream(await request.outcome, context)
-    yield `${wire === 'anthropic' ? 'event: error\n' : ''}data: ${withoutKey(body, apiKey)}\n\n`
+    yield `${wire === 'anthropic' ? 'event: error\n' : ''}data: ${withoutKeys(body, apiKeys)}\n\n`
   }
 }
 
@@ -150,6 +150,6 @@ function isBody(cause: unknown): cause is object {
 }
 
 /** Providers quote the key that they refuse. */
-function withoutKey(body: string, apiKey: string | undefined): string {
-  return apiKey ? body.replaceAll(JSON.stringify(apiKey).slice(1, -1), '[key]') : body
+function withoutKeys(body: string, apiKeys: readonly string[]): string {
+  return apiKeys.reduce((text, key) => text.replaceAll(JSON.stringify(key).slice(1, -1), '[key]'), body)
 }

@@ -1,32 +1,15 @@
 import { performance } from 'node:perf_hooks'
-import type { PoolConfig } from '../config.js'
 import { HeadgateError } from '../errors.js'
 import type { Headgate } from '../gate.js'
 import type { ApiInput, ChatInput, Priority } from '../intake/input.js'
 import { type ApiName, pathOf, type Wire, wireOf } from '../providers/apis.js'
-import type { Provider } from '../providers/index.js'
 import { answerOf } from './answer.js'
 import { type Answer, codeOf, errorAnswer, HUNG_UP, Refusal } from './openai-error.js'
-import { PaceMeter, retryAfterSeconds } from './retry-after.js'
+import { type Pace, PaceMeter, retryAfterSeconds } from './retry-after.js'
+import type { Route } from './routes.js'
 
 /** What a client says to its provider, and no pool could know. */
 const PASSED_ON = /^(?:anthropic-(?:version|beta)|openai-(?:organization|project|beta))$/
-
-/** The pool that a call goes to. */
-export interface Route {
-  readonly pool: string
-  /** What the provider is asked for; undefined for what the body says, or the pool's first. */
-  readonly model: string | undefined
-  readonly provider: Provider
-  readonly apiKey: string | undefined
-  /** Requests per ms that the pool's own limits allow; Infinity without one. */
-  readonly maxPerMs: number
-}
-
-export function routeTo({ name, provider, apiKey, limits }: PoolConfig, model?: string): Route {
-  const rates = limits.requests.map(({ limit, windowMs }) => limit / windowMs)
-  return { pool: name, model, provider, apiKey, maxPerMs: Math.min(Number.POSITIVE_INFINITY, ...rates) }
-}
 
 /** A call as it came in. */
 export interface Call {
@@ -54,8 +37,9 @@ export class HttpDesk {
     this.#gate = gate
     this.#warn = warn
     for (const pool of Object.keys(gate.stats().pools)) this.#paces.set(pool, new PaceMeter())
-    gate.on('transition', ({ pool, from }) => {
-      if (from === null) this.#paces.get(pool)?.arrived(performance.now())
+    gate.on('transition', ({ pool, from, movedFrom }) => {
+      if (movedFrom !== undefined) this.#paces.get(movedFrom)?.departed(performance.now())
+      if (from === null || movedFrom !== undefined) this.#paces.get(pool)?.arrived(performance.now())
     })
     gate.on('outcome', ({ pool }) => this.#paces.get(pool)?.departed(performance.now()))
   }
@@ -72,8 +56,8 @@ export class HttpDesk {
       const input = inputOf(call, body, route)
       const request = this.#gate.trySpawn(input)
       if (!request) return this.#turnAway(route, wire)
-      const answer = await answerOf(request, { signal, apiKey: route.apiKey, wire })
-      return { ...answer, log: { pool: route.pool, model: route.model, ...answer.log } }
+      const answer = await answerOf(request, { signal, apiKeys: route.apiKeys, wire })
+      return { ...answer, log: { pool: request.pool, model: route.model, ...answer.log } }
     } catch (error) {
       if (error instanceof Refusal) return error.answer
       if (error instanceof HeadgateError && error.code === 'BAD_REQUEST') return badInput(error, wire)
@@ -83,8 +67,10 @@ export class HttpDesk {
     }
   }
 
-  #turnAway({ pool, maxPerMs }: Route, wire: Wire): Answer {
-    const { dispatcher, queued } = this.#gate.stats().pools[pool]!
+  #turnAway({ pool, model, pools, maxPerMs }: Route, wire: Wire): Answer {
+    const stats = this.#gate.stats()
+    const { dispatcher } = stats.pools[pools[0]!]!
+    const { queued } = pool === undefined ? stats.models[model!]! : stats.pools[pool]!
     if (dispatcher === 'draining' || dispatcher === 'stopped') {
       const headers = { 'retry-after': '1' }
       return errorAnswer(503, 'this gateway is shutting down and accepts nothing new', {
@@ -93,10 +79,16 @@ export class HttpDesk {
         wire,
       })
     }
-    const pace = this.#paces.get(pool)!.pace(performance.now())
+    const pace = this.#paceOf(pools)
     const headers = { 'retry-after': String(retryAfterSeconds({ ...pace, queued, maxPerMs })) }
-    const message = `pool ${pool}: its queue is full with ${queued} requests`
+    const message = `${pool === undefined ? `model ${model}` : `pool ${pool}`}: its queue is full with ${queued} requests`
     return errorAnswer(429, message, { code: 'queue_full', headers, wire })
+  }
+
+  #paceOf(pools: readonly string[]): Pace {
+    const paces = pools.map((pool) => this.#paces.get(pool)!.pace(performance.now()))
+    const observedMs = Math.max(...paces.map((pace) => pace.observedMs))
+    return { departures: paces.reduce((sum, { departures }) => sum + departures, 0), observedMs }
   }
 
   /** OpenAI's and Anthropic's SDKs count their own retries in a header. */
@@ -108,13 +100,15 @@ export class HttpDesk {
 }
 
 export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, route: Route): ChatInput | ApiInput {
-  if (pathOf(api, route.provider) === undefined || wireOf(route.provider) !== wire) {
-    const own = wireOf(route.provider) === 'anthropic' ? '/v1/messages' : '/v1/chat/completions'
-    const message = `pool ${route.pool} of ${route.provider.name} has no such API: it answers at ${own}`
+  const stranger = route.providers.findIndex((one) => pathOf(api, one) === undefined || wireOf(one) !== wire)
+  const provider = route.providers[stranger]
+  if (provider) {
+    const own = wireOf(provider) === 'anthropic' ? '/v1/messages' : '/v1/chat/completions'
+    const message = `pool ${route.pools[stranger]} of ${provider.name} has no such API: it answers at ${own}`
     throw new Refusal(404, message, { code: 'unsupported_api', wire })
   }
   const common = {
-    pool: route.pool,
+    ...(route.pool === undefined ? { model: route.model } : { pool: route.pool }),
     tenant: headers.get('x-headgate-tenant') ?? undefined,
     priority: (headers.get('x-headgate-priority') ?? undefined) as Priority | undefined,
     deadline: headers.get('x-headgate-deadline') ?? undefined,

@@ -1,16 +1,17 @@
 import { apiAt } from '../providers/apis.js'
-import type { HttpDesk, JsonBody, Route } from './desk.js'
+import type { HttpDesk, JsonBody } from './desk.js'
 import { errorAnswer, Refusal } from './openai-error.js'
 import { responseOf } from './respond.js'
+import { type Route, routeOf } from './routes.js'
 
 /** As global `fetch`, as far as SDKs use it. */
 export type GovernedFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
 /**
- * A `fetch` whose calls go to one pool: the end of the path says which API is meant, everything before it and the key are
+ * A `fetch` whose calls go to one pool, or where their model says: the end of the path says which API is meant, everything before it and the key are
  * the pool's. It resolves with what `headgate serve` would answer, and rejects only when its signal fires.
  */
-export function governedFetch(desk: HttpDesk, route: Route): GovernedFetch {
+export function governedFetch(desk: HttpDesk, where: Route | ReadonlyMap<string, Route>): GovernedFetch {
   return async (input, init) => {
     const request = new Request(input, init)
     // The caller's own signal: a Request's only follows it, and holds on to it weakly.
@@ -26,7 +27,7 @@ export function governedFetch(desk: HttpDesk, route: Route): GovernedFetch {
     const answer = await desk.answer(
       call,
       async () => objectOf(await request.text()),
-      () => route,
+      (body) => ('get' in where ? routeOf(where, body) : where),
     )
     signal.throwIfAborted()
     return responseOf(answer)

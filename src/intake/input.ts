@@ -1,7 +1,7 @@
+import type { PoolConfig } from '../config.js'
 import { HeadgateError } from '../errors.js'
-import { API_NAMES, type ApiName } from '../providers/apis.js'
-import type { Estimator } from '../providers/estimator.js'
-import type { Usage } from '../providers/provider.js'
+import { API_NAMES, type ApiName, estimateOf } from '../providers/apis.js'
+import { tokensToReserve } from '../providers/charge.js'
 
 export type Priority = 'high' | 'normal' | 'low'
 
@@ -10,8 +10,10 @@ export const PRIORITY_WEIGHT: Readonly<Record<Priority, number>> = { high: 4, no
 
 /** What every governed call may say. */
 export interface CallInput {
-  /** Name of a configured pool. */
-  readonly pool: string
+  /** Name of a configured pool; left out, `model` says where it may go. */
+  readonly pool?: string | undefined
+  /** Without a pool: the model, of which every pool that lists it may serve. With one: default its first model. */
+  readonly model?: string | undefined
   /** Whose work it is; default `default`. */
   readonly tenant?: string
   readonly priority?: Priority
@@ -27,8 +29,6 @@ export interface CallInput {
 export interface ChatInput extends CallInput {
   /** Chat messages as the provider takes them. */
   readonly messages: readonly unknown[]
-  /** Default: the pool's first model. */
-  readonly model?: string
   /** Sent as `max_tokens`. */
   readonly maxTokens?: number
   /** The answer comes bit by bit, as `chunks`. Default false. */
@@ -75,10 +75,8 @@ export interface ChatCompletion {
 const NAME = /^[\w.:/@-]{1,100}$/
 
 /** The input's common part, checked. */
-export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>): void {
-  if (typeof input !== 'object' || input === null) throw bad('input', 'an object with a pool', input)
-  if (!pools.has(input.pool))
-    throw bad('pool', `one of ${[...pools.keys()].join(', ') || 'none configured'}`, input.pool)
+export function checkCall(input: CallInput): void {
+  if (typeof input !== 'object' || input === null) throw bad('input', 'an object with a pool or a model', input)
   const { tenant, priority, estimatedTokens, signal, degrade } = input
   if (tenant !== undefined && !(typeof tenant === 'string' && NAME.test(tenant))) {
     throw bad('tenant', 'up to 100 letters, digits or . : / @ _ -', tenant)
@@ -93,9 +91,30 @@ export function checkCall(input: CallInput, pools: ReadonlyMap<string, unknown>)
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw bad('signal', 'an AbortSignal', signal)
 }
 
+/** What `known` has under the name of a pool or a model. Throws BAD_REQUEST for another. */
+export function named<T>(field: 'pool' | 'model', name: string | undefined, known: ReadonlyMap<string, T>): T {
+  const found = known.get(name as string)
+  if (found === undefined) throw bad(field, `one of ${[...known.keys()].join(', ') || 'none configured'}`, name)
+  return found
+}
+
+/** The model that an input asks for, wherever it says so. */
+export function modelOf(input: CallInput & Partial<Pick<ChatInput, 'body'>>): string | undefined {
+  const model = input.model ?? input.body?.model
+  return typeof model === 'string' ? model : undefined
+}
+
 /** What a call over HTTP sends, and the LLM tokens to reserve for it. */
-export function payloadOf(input: ChatInput | ApiInput, estimator: Estimator, defaultModel: string): Payload {
-  const { api, body, stream } = 'api' in input ? apiBody(input, defaultModel) : chatBody(input, defaultModel)
+export function payloadOf(
+  input: ChatInput | ApiInput,
+  estimator: Estimator,
+  { models, modelNames = {} }: Pick<PoolConfig, 'models' | 'modelNames'>,
+): Payload {
+  const defaultModel = modelOf(input) ?? models[0] ?? ''
+  const named = 'api' in input ? apiBody(input, defaultModel) : chatBody(input, defaultModel)
+  const { api, stream } = named
+  const own = Object.hasOwn(modelNames, named.body.model as string) && modelNames[named.body.model as string]
+  const body = own ? { ...named.body, model: own } : named.body
   if (typeof stream !== 'boolean') throw bad('stream', 'true or false', stream)
   const { headers, estimatedTokens, cache } = input
   if (cache !== undefined && typeof cache !== 'boolean') throw bad('cache', 'true or false', cache)
@@ -118,11 +137,10 @@ function chatBody(input: ChatInput, defaultModel: string) {
   if (maxTokens !== undefined && !(Number.isSafeInteger(maxTokens) && maxTokens >= 1)) {
     throw bad('maxTokens', 'a whole number ≥ 1', maxTokens)
   }
-  const model = input.model ?? (typeof extra.model === 'string' ? extra.model : defaultModel)
   const stream = input.stream ?? extra.stream ?? false
   const body = {
     ...extra,
-    model,
+    model: defaultModel,
     messages,
     ...(maxTokens !== undefined && { max_tokens: maxTokens }),
     // Where nothing was said of it, nothing is sent.

@@ -63,13 +63,15 @@ export class Degrading {
     const { alternatives, pool, deadlineMs } = entry.spec
     if (!alternatives) return false
     const { name } = pool.config
-    const pausedMs = Math.max(alternatives.coolDownMs(), hintOf(entry))
+    const { detours } = entry.spec
+    // What one of several pools said is not the others'.
+    const pausedMs = Math.max(alternatives.coolDownMs(), detours ? 0 : hintOf(entry))
     const longPause = pausedMs >= LONG_PAUSE_MS && Number.isFinite(pausedMs)
     const waitMs = longPause ? pausedMs : alternatives.leastWaitMs()
     const inTime = deadlineMs === undefined || this.tools.clock.now() + waitMs < deadlineMs
     const waiting = this.#divertible.get(name) ?? new Set()
     if (!longPause && (inTime || !Number.isFinite(waitMs))) {
-      this.#divertible.set(name, waiting.add(entry))
+      if (!detours) this.#divertible.set(name, waiting.add(entry))
       return false
     }
     this.#refuse(entry, waitMs)

@@ -11,6 +11,7 @@ import type { PoolPlan } from '../limits/plan.js'
 import type { LimitSpec } from '../limits/store.js'
 import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure } from '../providers/provider.js'
+import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, Outcome } from './request.js'
 import type { Work } from './work.js'
@@ -65,6 +66,8 @@ export interface RequestSpec {
   readonly degrades?: boolean | undefined
   /** The request that this one stands in for. */
   readonly fallbackFor?: string | undefined
+  /** The other pools that serve its model, if there are any. */
+  readonly detours?: Detours
 }
 
 /** Numbers of an outcome that requests in other pools add to. */
@@ -72,7 +75,8 @@ type Spent = { -readonly [K in 'attempts' | 'queuedMs' | 'waitedMs' | 'calledMs'
 
 /** Everything about one request that does not belong in its machine: payloads, timers, grant, times. */
 export interface Entry {
-  readonly spec: RequestSpec
+  /** In the pool where it is called, or where the wait looks shortest. */
+  spec: RequestSpec
   readonly inbox: RequestEvent[]
   readonly msIn: Record<RequestState, number>
   actor: GateRequest['actor']
@@ -80,9 +84,15 @@ export interface Entry {
   sinceMs: number
   /** As the machine counts: calls started. */
   attempt: number
+  /** Of the pool that the last transition told of. */
+  toldPool: string
+  /** Whether another pool may serve after the last failure. */
+  detour: Detour | undefined
   event: string
   processing: boolean
-  tokenRequest: TokenRequest | undefined
+  /** The lines in which it waits for a grant. */
+  readonly asks: { readonly spec: RequestSpec; readonly request: TokenRequest }[]
+  elsewhereTimer: TimerHandle | undefined
   grant: Grant | undefined
   /** The place among the waiters of the grant just void: the request goes on waiting there. */
   comeBack: Pick<TokenRequest, 'order' | 'sinceMs'> | undefined
@@ -113,9 +123,12 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     state: 'queued',
     sinceMs: spec.arrivedMs,
     attempt: 0,
+    toldPool: spec.pool.config.name,
+    detour: undefined,
     event: 'CANCEL',
     processing: false,
-    tokenRequest: undefined,
+    asks: [],
+    elsewhereTimer: undefined,
     grant: undefined,
     comeBack: undefined,
     call: undefined,

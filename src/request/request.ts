@@ -45,6 +45,8 @@ export type AnswerStream = Pick<EventStream, 'started' | 'events'>
 export interface GateRequest<T = unknown> {
   readonly id: string
   readonly state: RequestState
+  /** Where it is called, or was last; before that, where the wait looked shortest. */
+  readonly pool: string
   /** The request's own XState actor: `subscribe`, `on`, `getSnapshot`. */
   readonly actor: ActorRefFrom<typeof requestMachine>
   /** Never rejects. */

@@ -2,8 +2,10 @@ import { createActor, type InspectionEvent } from 'xstate'
 import { type RequestContext, type RequestEvent, requestMachine } from '../../machines/request-machine.js'
 import type { RequestState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
-import type { Grant, TokenRequest } from '../dispatch/grant.js'
+import type { Grant } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
+import { Asking } from './asking.js'
+import { consequencesOf } from './consequences.js'
 import { type BeginNote, Degrading } from './degrading.js'
 import {
   attemptFailed,
@@ -46,11 +48,13 @@ export class RequestRunner {
   readonly #machine: typeof requestMachine
   readonly #idle: (() => void)[] = []
   readonly #degrading: Degrading
+  readonly #asking: Asking
   readonly live: LiveRequests
   readonly inspection = new Inspection(this.#entries)
 
   constructor(options: RunnerOptions) {
     this.#options = options
+    this.#asking = new Asking(options.clock, (entry, event) => this.#send(entry, event))
     this.live = new LiveRequests(this.#entries, options.clock)
     this.#degrading = new Degrading({
       clock: options.clock,
@@ -67,7 +71,9 @@ export class RequestRunner {
       }
     this.#machine = requestMachine.provide({
       actions: {
-        requestToken: effect((entry) => this.#requestToken(entry)),
+        requestToken: effect((entry) => {
+          if (!this.#degrading.divert(entry)) this.#asking.begin(entry)
+        }),
         withdrawToken: effect((entry) => this.#withdrawToken(entry)),
         startCall: effect((entry) => void this.#startCall(entry)),
         abortCall: effect((entry) => this.#abortCall(entry)),
@@ -156,9 +162,12 @@ export class RequestRunner {
 
   #emitTransition(entry: Entry, from: RequestState | null, event: string, attempt: number): void {
     const { id, pool, tenant } = entry.spec
+    const { toldPool: movedFrom } = entry
+    entry.toldPool = pool.config.name
     this.#options.events.emitSafely('transition', {
       requestId: id,
-      pool: pool.config.name,
+      pool: entry.toldPool,
+      ...(movedFrom !== entry.toldPool && { movedFrom }),
       tenant,
       from,
       to: entry.state,
@@ -168,42 +177,9 @@ export class RequestRunner {
     })
   }
 
-  #requestToken(entry: Entry): void {
-    const { spec } = entry
-    if (this.#degrading.divert(entry)) return
-    const tokenRequest: TokenRequest = {
-      pool: spec.pool.plan.index,
-      flowKey: spec.flowKey,
-      tenant: spec.tenant,
-      tenantWeight: spec.tenantWeight,
-      classWeight: spec.classWeight,
-      draws: spec.draws,
-      tokens: spec.estimatedTokens,
-      sinceMs: this.#options.clock.now(),
-      callTimeoutMs: spec.pool.config.callTimeoutMs,
-      ...entry.comeBack,
-      onGrant: (grant) => {
-        const { order, sinceMs } = tokenRequest
-        entry.comeBack = { ...(order !== undefined && { order }), sinceMs }
-        entry.tokenRequest = undefined
-        entry.grant = grant
-        this.#send(entry, { type: 'TOKEN_GRANTED' })
-      },
-      onRefused: (limitId, max) => {
-        entry.tokenRequest = undefined
-        const message = `the request costs more than ${limitId} allows: at most ${max}`
-        entry.failure = { class: 'BAD', code: 'BAD_REQUEST', retryable: false, mendable: false, message }
-        this.#send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
-      },
-    }
-    entry.tokenRequest = tokenRequest
-    spec.pool.permits.request(tokenRequest)
-  }
-
   #withdrawToken(entry: Entry): void {
     this.#degrading.leave(entry)
-    if (entry.tokenRequest) entry.spec.pool.permits.withdraw(entry.tokenRequest)
-    entry.tokenRequest = undefined
+    this.#asking.end(entry)
   }
 
   async #startCall(entry: Entry): Promise<void> {
@@ -222,6 +198,8 @@ export class RequestRunner {
         begin: (head) => this.#begin(entry, { head }),
       })
       .catch((error: unknown): CallEnd => ({ type: 'failed', failure: internalFailure(error), sent: 'cut' }))
+    // Before the slot goes to the next in line, who need not find out again that a key is refused.
+    if (end.type === 'failed' && !spec.stream?.begun) entry.detour = spec.detours?.failed(spec, end.failure)
     this.#settle(spec, grant, end)
     // The request may have left `calling` meanwhile: then this end is nobody's news.
     if (entry.call !== call) return
@@ -242,8 +220,8 @@ export class RequestRunner {
       entry.failure = end.failure
       this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
       // Who has a part of an answer already can't be given another.
-      const final = entry.spec.stream?.begun ? { retryable: false, mendable: false } : {}
-      const failure = { ...end.failure, ...final }
+      const final = entry.spec.stream?.begun && { retryable: false, mendable: false }
+      const failure = { ...end.failure, ...(final || (entry.detour?.mends && { retryable: true, mendable: true })) }
       this.#send(entry, { type: 'CALL_FAILED', failure, overBudget: this.#isOverBudget(entry, failure) })
     }
   }
@@ -282,7 +260,9 @@ export class RequestRunner {
   #startBackoff(entry: Entry): void {
     const { clock, random } = this.#options
     const { spec, failure } = entry
-    const delayMs = backoffMs(entry.attempt, failure, spec.pool.config.retry, random())
+    // Where several pools serve the model, the one that refused is held back by its cool-down, not this request.
+    const hint = spec.detours && failure && consequencesOf(failure).coolDownMs > 0 ? undefined : failure
+    const delayMs = entry.detour?.atOnce ? 0 : backoffMs(entry.attempt, hint, spec.pool.config.retry, random())
     // A wait that ends after the deadline helps nobody.
     const overdue = spec.deadlineMs !== undefined && clock.now() + delayMs >= spec.deadlineMs
     if (overdue) this.#send(entry, { type: 'DEADLINE' })

@@ -22,6 +22,9 @@ export function runningOf(
       outcome,
       stream,
       cancel,
+      get pool() {
+        return entry.spec.pool.config.name
+      },
       get state() {
         return actor.getSnapshot().value
       },

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js'
+import type { PoolConfig } from '../config.js'
 import type { LimitObservation } from '../providers/limit-headers.js'
 import type { ApiName } from '../providers/apis.js'
 import {
@@ -59,12 +60,21 @@ export interface RunContext {
   readonly signal: AbortSignal
   /** From 1. */
   readonly attempt: number
+  /** The pool that permits it: whose key to take, where several serve the model. */
+  readonly pool: string
   /** Tells what the provider counted, where the function knows: the difference to `estimatedTokens` is settled. */
   readonly reportUsage: (usage: Pick<Usage, 'promptTokens' | 'completionTokens'>) => void
 }
 
+/** The pool whose provider is called. */
+type Serving = Pick<PoolConfig, 'name' | 'provider'>
+
 /** Any asynchronous function. What it throws is classified by its HTTP status and provider code. */
-export function functionWork(provider: Provider, clock: Clock, fn: (context: RunContext) => Promise<unknown>): Work {
+export function functionWork(
+  { name: pool, provider }: Serving,
+  clock: Clock,
+  fn: (context: RunContext) => Promise<unknown>,
+): Work {
   return {
     answersInWords: false,
     call({ attempt, signal, callTimeoutMs, maySend }) {
@@ -96,7 +106,7 @@ export function functionWork(provider: Provider, clock: Clock, fn: (context: Run
         const reportUsage: RunContext['reportUsage'] = ({ promptTokens, completionTokens }) => {
           usage = { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
         }
-        invoke(fn, { signal: controller.signal, attempt, reportUsage }).then(
+        invoke(fn, { signal: controller.signal, attempt, pool, reportUsage }).then(
           (value) => settle({ type: 'completed', value, usage }),
           (error) => settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
         )

@@ -70,6 +70,13 @@ describe('configFromEnv', () => {
     expect(new Set(models).size).toBe(models.length)
   })
 
+  it('makes a pool of each of several keys, all of the same models', () => {
+    const options = configFromEnv({ GLM_API_KEY: ' k1, k2 ,', GLM_API_MAX_CALLS_PER_MINUTE: '50', GLM_MODELS: 'm' })
+    const same = { provider: 'glm', models: ['m'], limits: { requests: { limit: 50, per: '1m' } } }
+    expect(options.pools).toEqual({ glm: { ...same, apiKey: 'k1' }, 'glm-2': { ...same, apiKey: 'k2' } })
+    expect(() => resolveConfig(options)).not.toThrow()
+  })
+
   it('takes an empty variable for unset', () => {
     expect(configFromEnv({})).toEqual({ pools: {} })
     expect(configFromEnv({ REDIS_URL: '', GLM_API_KEY: ' ', HEADGATE_NAMESPACE: '', GLM_MODELS: 'x' })).toEqual({

@@ -74,6 +74,11 @@ describe('defaults', () => {
     expect(resolveConfig({ ...options, redis: undefined, queue: undefined }).pools.get('p')).toEqual(poolOf({}))
   })
 
+  it('takes models with the names that the provider has for them', () => {
+    const modelNames = { 'gpt-4o': 'prod-4o', small: 'mini' }
+    expect(poolOf({ models: modelNames })).toMatchObject({ models: ['gpt-4o', 'small'], modelNames })
+  })
+
   it('adapts where the provider limits concurrency, unless told otherwise', () => {
     const local = { provider: 'openai-compatible', baseURL: 'http://127.0.0.1:8000/v1/' }
     expect(poolOf({ provider: 'deepseek' }).adaptive).toBe(true)
@@ -190,6 +195,7 @@ const NAME = 'a name of up to 100 letters, digits or . _ : / -'
 const PROVIDER =
   'expected one of glm, glm-intl, glm-coding, deepseek, openai, azure, anthropic, gemini, mistral, groq, moonshot, dashscope, openrouter, vllm, ollama, openai-compatible, or a Provider object'
 const AZURE = 'expected https://{resource}.openai.azure.com/openai/deployments/{deployment}?api-version={version}'
+const MODELS = 'models: expected an array of model names, each once, or an object of the provider’s own names by model'
 const WHOLE = 'expected a whole number ≥ 1'
 const REDIS = 'redis: expected a URL redis://[:password@]host:port/db, ioredis options or a client'
 
@@ -290,6 +296,9 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ models: [] }, 'models: expected an array of model names, each once, got an empty array'],
     [{ models: ['m', 'm'] }, 'models: expected an array of model names, each once, got an array'],
     [{ models: ['m', 1] }, 'models[1]: expected a non-empty string, got 1'],
+    [{ models: {} }, `${MODELS}, got an object`],
+    [{ models: 'm' }, `${MODELS}, got "m"`],
+    [{ models: { m: 1 } }, 'models.m: expected a non-empty string, got 1'],
     [{ adaptive: 1 }, 'adaptive: expected true or false, got 1'],
     [{ guardMs: -1 }, "guardMs: expected ms or a duration such as '30s', ≥ 0 ms, got -1"],
     [{ timeout: 'never' }, 'timeout: expected ms or a duration such as \'30s\', ≥ 1 ms, got "never"'],
@@ -352,4 +361,10 @@ describe('secrets stay out of complaints', () => {
   ])('%#', (options, message) => {
     expect(complaint(options)).toBe(message)
   })
+})
+
+it('refuses pools of one model that can not stand in for each other', () => {
+  const pools = { a: { provider: 'openrouter', models: ['claude'] }, b: { provider: 'anthropic', models: ['claude'] } }
+  const expected = 'expected a name that pool a does not list, which speaks openai’s wire, got "claude"'
+  expect(complaint({ pools })).toBe(`pools.b.models: ${expected}`)
 })

@@ -198,7 +198,7 @@ describe.concurrent('what a fleet tells of itself through Redis', { timeout: TIM
       admin.disconnect()
       await redis.stop()
     })
-    const stats = { pools: {}, roundTrips: 0, granted: 0, retries: { made: 0, overBudget: 0 } }
+    const stats = { pools: {}, models: {}, roundTrips: 0, granted: 0, retries: { made: 0, overBudget: 0 } }
     connection.open()
     await until('Redis', () => connection.commands.status === 'ready')
     monitor.watch({ stats: () => stats, usage: async () => [] })

@@ -14,7 +14,7 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
   const contexts: RunContext[] = []
   let resolve: (value: unknown) => void = () => {}
   let reject: (error: unknown) => void = () => {}
-  const work = functionWork(provider, clock, (context) => {
+  const work = functionWork({ name: 'glm', provider }, clock, (context) => {
     contexts.push(context)
     return new Promise((onValue, onError) => {
       resolve = onValue
@@ -93,7 +93,7 @@ describe('functionWork', () => {
 
   test('a function that throws before it returns a promise failed like any other', async () => {
     const error = new RangeError('at once')
-    const work = functionWork(glm, new VirtualClock(), () => {
+    const work = functionWork({ name: 'glm', provider: glm }, new VirtualClock(), () => {
       throw error
     })
     const { signal } = new AbortController()

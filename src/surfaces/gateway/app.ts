@@ -87,8 +87,15 @@ function bearerOf(key: string | undefined): string | undefined {
 }
 
 /** Everything that `model` may say. */
-function modelsOf({ poolsByModel }: GatewayView) {
-  return [...poolsByModel].map(([id, { provider }]) => ({ id, object: 'model', created: 0, owned_by: provider.name }))
+function modelsOf({ routes }: GatewayView) {
+  return [...routes].map(
+    ([
+      id,
+      {
+        providers: [provider],
+      },
+    ]) => ({ id, object: 'model', created: 0, owned_by: provider.name }),
+  )
 }
 
 /** 503 only when this process may send nothing. */

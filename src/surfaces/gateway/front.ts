@@ -2,10 +2,11 @@ import { performance } from 'node:perf_hooks'
 import type { Headgate } from '../../gate.js'
 import { type Call, HttpDesk, type JsonBody } from '../../http/desk.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
+import { routeOf } from '../../http/routes.js'
 import { apiAt } from '../../providers/apis.js'
 import { readBody } from './body.js'
 import { digestOf, Repeats } from './idempotency.js'
-import { type GatewayView, routeOf } from './routes.js'
+import type { GatewayView } from './routes.js'
 
 export const API_PATHS = ['/v1/chat/completions', '/v1/messages', '/v1/embeddings', '/v1/responses'] as const
 type ApiPath = (typeof API_PATHS)[number]
@@ -51,7 +52,7 @@ export class Front {
     return this.#desk.answer(
       call,
       () => reading,
-      (body) => routeOf(this.view, body),
+      (body) => routeOf(this.view.routes, body),
     )
   }
 }

@@ -1,11 +1,12 @@
 import { HeadgateError } from '../../../errors.js'
 import type { Headgate } from '../../../gate.js'
 import { answerOf } from '../../../http/answer.js'
-import { inputOf, type Route } from '../../../http/desk.js'
+import { inputOf } from '../../../http/desk.js'
 import { codeOf, errorBody, Refusal } from '../../../http/openai-error.js'
+import { type Route, routeOf } from '../../../http/routes.js'
 import type { ApiInput, ChatInput } from '../../../intake/input.js'
 import type { GateRequest, Outcome } from '../../../request/request.js'
-import { type GatewayView, routeOf } from '../../gateway/routes.js'
+import type { GatewayView } from '../../gateway/routes.js'
 import { CliError } from '../errors.js'
 import { Budget } from './budget.js'
 import {
@@ -120,7 +121,7 @@ export class BatchRun {
 
   #read(line: Line): { request: BatchRequest; route: Route } {
     const request = readRequest(line, (customId) => this.#options.found.takenIds.add(customId))
-    return { request, route: this.#checked(request.customId, () => routeOf(this.#options.view, request.body)) }
+    return { request, route: this.#checked(request.customId, () => routeOf(this.#options.view.routes, request.body)) }
   }
 
   /** What the gateway would refuse is the line's problem. */
@@ -141,12 +142,13 @@ export class BatchRun {
       const request = await this.#spawn(input, customId)
       enter()
       if (!request) return
-      const answer = await answerOf(request, { signal: NEVER, apiKey: route.apiKey, wire })
+      const answer = await answerOf(request, { signal: NEVER, apiKeys: route.apiKeys, wire })
       const outcome = await request.outcome
       this.#live.delete(request.id)
       if (outcome.status === 'cancelled') return
       if (outcome.error?.code === 'QUOTA_EXHAUSTED' && quotaWaits < MAX_QUOTA_WAITS && !this.#stopping) {
-        if (quotaWaits === 0) this.#options.note(`pool ${route.pool}: a quota is used up; its lines wait for it`)
+        if (quotaWaits === 0)
+          this.#options.note(`pool ${route.pools.join(', ')}: a quota is used up; its lines wait for it`)
         continue
       }
       const { status, body: text } = isAnswer(outcome)
