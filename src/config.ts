@@ -5,6 +5,7 @@ import { describeIssues, problem } from './config-problems.js'
 import { gateSchema, type ParsedCache, type ParsedPool } from './config-schema.js'
 import type { Rate } from './durations.js'
 import { HeadgateError } from './errors.js'
+import { mixedWires } from './models.js'
 import { wireOf } from './providers/apis.js'
 import { type Provider, providerByName } from './providers/index.js'
 
@@ -224,15 +225,6 @@ function cacheConfig({ ttl, staleTtl, ...same }: ParsedCache): CacheConfig {
   return { ...same, ttlMs: ttl, staleTtlMs: staleTtl }
 }
 
-/** The pools behind each model that they list, in the order of the configuration. */
-export function poolsByModel(pools: Iterable<PoolConfig>): Map<string, PoolConfig[]> {
-  const byModel = new Map<string, PoolConfig[]>()
-  for (const pool of pools) {
-    for (const model of pool.models) byModel.set(model, [...(byModel.get(model) ?? []), pool])
-  }
-  return byModel
-}
-
 function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QUEUE): PoolConfig {
   const { timeout, queue, baseURL, models = [name], ...same } = options
   return {
@@ -246,16 +238,6 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
     ...bounds,
     ...defined(queue),
   }
-}
-
-/** A request can go over to another pool of its model only if that speaks as it does. */
-function mixedWires(pools: ReadonlyMap<string, PoolConfig>): string[] {
-  return [...poolsByModel(pools.values())].flatMap(([model, [first, ...others]]) => {
-    const odd = others.find(({ provider }) => wireOf(provider) !== wireOf(first!.provider))
-    if (!odd) return []
-    const expected = `a name that pool ${first!.name} does not list, which speaks ${wireOf(first!.provider)}’s wire`
-    return [problem(['pools', odd.name, 'models'], expected, model)]
-  })
 }
 
 /** What no single value shows: names that lead nowhere. Works on raw input, so that all problems are listed at once. */

@@ -3,14 +3,7 @@ import { Answering } from './answers/answering.js'
 import { AnswerCache } from './answers/answer-cache.js'
 import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
-import {
-  type GateOptions,
-  type PoolConfig,
-  poolsByModel,
-  type ResolvedConfig,
-  resolveConfig,
-  SLACK_MS,
-} from './config.js'
+import { type GateOptions, type PoolConfig, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
 import { Shadow } from './dispatch/shadow.js'
 import { HeadgateError } from './errors.js'
@@ -21,6 +14,7 @@ import { Intake } from './intake/intake.js'
 import { MemoryStore } from './limits/memory-store.js'
 import { type GroupPlan, planGroups } from './limits/plan.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
+import { poolsByModel } from './models.js'
 import { logEvents } from './observe/logger.js'
 import { Monitor } from './observe/monitoring/monitor.js'
 import { Estimator } from './providers/estimator.js'

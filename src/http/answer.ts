@@ -70,6 +70,8 @@ function streamedAnswer(
 function headersOf(id: string, { attempts, queuedMs, waitedMs }: Pick<Outcome, 'attempts' | 'queuedMs' | 'waitedMs'>) {
   return {
     'x-headgate-request-id': id,
+    // Where OpenAI's SDK looks for one.
+    'x-request-id': id,
     'x-headgate-attempts': String(attempts),
     'x-headgate-queued-ms': String(Math.round(queuedMs)),
     'x-headgate-waited-ms': String(Math.round(waitedMs)),

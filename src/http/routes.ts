@@ -1,4 +1,5 @@
-import { type PoolConfig, poolsByModel } from '../config.js'
+import type { PoolConfig } from '../config.js'
+import { poolsByModel } from '../models.js'
 import type { Provider } from '../providers/index.js'
 import { Refusal } from './openai-error.js'
 

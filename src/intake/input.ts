@@ -1,7 +1,8 @@
 import type { PoolConfig } from '../config.js'
 import { HeadgateError } from '../errors.js'
-import { API_NAMES, type ApiName, estimateOf } from '../providers/apis.js'
-import { tokensToReserve } from '../providers/charge.js'
+import { API_NAMES, type ApiName } from '../providers/apis.js'
+import type { Estimator } from '../providers/estimator.js'
+import type { Usage } from '../providers/provider.js'
 
 export type Priority = 'high' | 'normal' | 'low'
 

@@ -1,5 +1,6 @@
 export { type RedisServer, startRedisServer } from './redis-server.js'
 export { type ArrivalRecord, type SimulatorReport, type WindowReport, worstWindow } from './simulator/arrivals.js'
+export type { ScriptedAnswer } from './simulator/completion.js'
 export { WINDOW_KINDS, type WindowKind, type WindowLimit } from './simulator/enforcers.js'
 export type { SimulatorLimits } from './simulator/gatekeeper.js'
 export type { ProfileName } from './simulator/profile.js'

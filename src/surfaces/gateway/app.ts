@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks'
+import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
@@ -6,6 +7,7 @@ import { responseOf } from '../../http/respond.js'
 import { gateMetrics } from '../../observe/metrics.js'
 import type { DashboardFeed } from '../dashboard/feed.js'
 import { keyCheck } from './auth.js'
+import { clientOf } from './client.js'
 import { dashboardRoutes } from './dashboard.js'
 import { API_PATHS, Front } from './front.js'
 import { monitoringRoutes } from './monitoring.js'
@@ -25,8 +27,13 @@ const NO_KEY = errorAnswer(401, 'expected Authorization: Bearer with a key of th
 })
 
 /** The gateway's HTTP interface over a gate. Whoever made the gate closes it. */
-export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLogger, feed: DashboardFeed): Hono {
-  const app = new Hono()
+export function gatewayApp(
+  gate: Headgate,
+  view: GatewayView,
+  logger: GatewayLogger,
+  feed: DashboardFeed,
+): Hono<{ Bindings: HttpBindings }> {
+  const app = new Hono<{ Bindings: HttpBindings }>()
   const log = (answer: Answer) => logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
@@ -38,8 +45,8 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
       })
     }
   } else {
-    app.use(async ({ req }, next) => {
-      const strange = strangerIn(req.header())
+    app.use(async ({ env }, next) => {
+      const strange = strangerIn(env.incoming.headers)
       if (strange === undefined) return next()
       const answer = errorAnswer(403, `${strange}: set HEADGATE_API_KEYS to serve others`, { code: 'forbidden' })
       log(answer)
@@ -48,15 +55,21 @@ export function gatewayApp(gate: Headgate, view: GatewayView, logger: GatewayLog
   }
   const front = new Front(gate, view, (message) => logger.warn({}, message))
   for (const path of API_PATHS) {
-    app.post(path, async ({ req }) => {
+    app.post(path, async ({ req, env }) => {
       const sinceMs = performance.now()
-      const answer = await front.answer(path, req.raw)
+      const answer = await front.answer(path, clientOf(req.raw.headers, env))
       void logWhenOver(logger, answer, sinceMs)
       return responseOf(answer)
     })
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.route('/api/v1/monitoring', monitoringRoutes(gate))
+  app.get('/v1/models/:id{.+}', ({ req }) => {
+    const model = modelsOf(view).find(({ id }) => id === req.param('id'))
+    if (model) return Response.json(model)
+    const message = `the model ${JSON.stringify(req.param('id').slice(0, 100))} does not exist`
+    return responseOf(errorAnswer(404, message, { code: 'model_not_found', param: 'model' }))
+  })
   app.route('/', dashboardRoutes(feed))
   const metrics = gateMetrics(gate)
   app.get('/metrics', async (context) =>

@@ -1,10 +1,11 @@
+import type { Readable } from 'node:stream'
 import { Refusal } from '../../http/openai-error.js'
 
 const MAX_BODY_BYTES = 10 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 /** Reads a JSON object. Throws a Refusal for anything else; rejects when the client hangs up meanwhile. */
-export async function readBody(request: Request): Promise<Readonly<Record<string, unknown>>> {
+export async function readBody(request: Readable): Promise<Readonly<Record<string, unknown>>> {
   const body = parse(await readBytes(request))
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>
   throw new Refusal(400, 'the body: expected a JSON object', { code: 'invalid_json' })
@@ -20,16 +21,27 @@ function parse(bytes: Uint8Array): unknown {
 }
 
 /** Reads on past the limit, without keeping it: most clients only read an answer when they are through with sending. */
-async function readBytes(request: Request): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  // Not `for await`: leaving it would destroy the connection, and the answer with it.
-  const reader = request.body?.getReader()
-  for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
-    bytes += next.value.length
-    if (bytes <= MAX_BODY_BYTES) chunks.push(next.value)
-    else if (bytes > MAX_DISCARDED_BYTES) break
-  }
-  if (bytes <= MAX_BODY_BYTES) return Buffer.concat(chunks)
-  throw new Refusal(413, `the body is longer than ${MAX_BODY_BYTES} bytes`, { code: 'request_too_large' })
+function readBytes(request: Readable): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = []
+    let bytes = 0
+    const end = () => {
+      if (bytes <= MAX_BODY_BYTES) resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+      else {
+        const message = `the body is longer than ${MAX_BODY_BYTES} bytes`
+        reject(new Refusal(413, message, { code: 'request_too_large' }))
+      }
+    }
+    request.on('data', (chunk: Uint8Array) => {
+      bytes += chunk.length
+      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
+      else if (bytes > MAX_DISCARDED_BYTES) {
+        request.pause()
+        end()
+      }
+    })
+    request.once('end', end)
+    request.once('error', reject)
+    request.once('close', () => reject(new Error('the client hung up')))
+  })
 }

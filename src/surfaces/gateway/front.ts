@@ -4,7 +4,7 @@ import { type Call, HttpDesk, type JsonBody } from '../../http/desk.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { routeOf } from '../../http/routes.js'
 import { apiAt } from '../../providers/apis.js'
-import { readBody } from './body.js'
+import type { Client } from './client.js'
 import { digestOf, Repeats } from './idempotency.js'
 import type { GatewayView } from './routes.js'
 
@@ -26,16 +26,15 @@ export class Front {
     this.#desk = new HttpDesk(gate, { warn })
   }
 
-  async answer(path: ApiPath, raw: Request): Promise<Answer> {
-    const { headers, signal } = raw
+  async answer(path: ApiPath, { headers, signal, read }: Client): Promise<Answer> {
     const call = { ...apiAt(path)!, headers, signal }
     const key = headers.get('idempotency-key')
-    if (key === null) return this.#answer(call, readBody(raw))
+    if (key === null) return this.#answer(call, read())
     if (key === '' || key.length > MAX_KEY_CHARS) {
       const message = `idempotency-key: expected 1 to ${MAX_KEY_CHARS} characters, got ${key.length}`
       return errorAnswer(400, message, { code: 'bad_request', param: 'idempotency-key' })
     }
-    const reading = readBody(raw)
+    const reading = read()
     const body = await reading.catch(() => undefined)
     if (!body) return this.#answer(call, reading)
     // Whose key it is, is part of it: nobody gets another's answer by a guess.

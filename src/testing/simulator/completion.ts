@@ -3,6 +3,14 @@ import type { Answers } from './profile.js'
 const HAN_OR_PIECE = /\p{Script=Han}|[^\s\p{Script=Han}]{1,4}/gu
 const DEFAULT_COMPLETION_TOKENS = 16
 const WORDS_PER_CHUNK = 8
+/** A scripted answer streams in bits this long. */
+const CHARS_PER_CHUNK = 24
+
+/** What a scripted answer says: text, calls of tools, or both. */
+export interface ScriptedAnswer {
+  readonly content?: string
+  readonly toolCalls?: readonly { readonly name: string; readonly arguments: unknown }[]
+}
 
 /** A chat request as far as the simulator reads it. */
 export interface ChatRequest {
@@ -13,6 +21,12 @@ export interface ChatRequest {
   readonly maxTokens: number
   readonly maxTokensGiven: boolean
   readonly promptTokens: number
+  /** Of the answer, `max_tokens` at most. */
+  readonly completionTokens: number
+  /** Undefined: as many words as were asked for. */
+  readonly script?: ScriptedAnswer
+  /** Whether the scripted text was cut at `max_tokens`. */
+  readonly cut?: boolean
 }
 
 /** Reads a body; undefined when it is no chat request. */
@@ -32,7 +46,24 @@ export function readChatRequest(body: unknown): ChatRequest | undefined {
     maxTokens,
     maxTokensGiven: given !== undefined,
     promptTokens,
+    completionTokens: maxTokens,
   }
+}
+
+/** The same request with an answer to say, cut at `max_tokens` where that was given. */
+export function scripted(request: ChatRequest, script: ScriptedAnswer): ChatRequest {
+  const { content, toolCalls = [] } = script
+  const pieces = content === undefined ? [] : [...content.matchAll(HAN_OR_PIECE)]
+  const end = request.maxTokensGiven ? pieces[request.maxTokens] : undefined
+  const own = end ? { ...script, content: content!.slice(0, end.index) } : script
+  const calls = toolCalls.reduce((sum, call) => sum + countTokens(`${call.name} ${JSON.stringify(call.arguments)}`), 0)
+  const completionTokens = Math.max(1, (end ? request.maxTokens : pieces.length) + calls)
+  return { ...request, script: own, cut: end !== undefined, completionTokens }
+}
+
+/** Calls of tools as they go out, each with an id of its own. */
+export function toolCallsOf({ script }: ChatRequest, id: string) {
+  return (script?.toolCalls ?? []).map((call, index) => ({ id: `call_${id}_${index}`, ...call }))
 }
 
 /** The simulator's own tokenizer: a Han character or up to four others are a token. */
@@ -42,13 +73,16 @@ export function countTokens(content: unknown): number {
   return content.reduce((total: number, part) => total + countTokens(Object(part).text), 0)
 }
 
-/** The words of an answer: exactly `max_tokens` tokens. */
-export function contentOf({ maxTokens }: ChatRequest): string {
-  return 'word '.repeat(maxTokens).trimEnd()
+/** The words of an answer: as scripted, else exactly `max_tokens` tokens. */
+export function contentOf({ maxTokens, script }: ChatRequest): string {
+  return script ? (script.content ?? '') : 'word '.repeat(maxTokens).trimEnd()
 }
 
 /** The same words as a stream has them. */
-export function* wordsOf({ maxTokens }: ChatRequest): Generator<string> {
+export function* wordsOf({ maxTokens, script }: ChatRequest): Generator<string> {
+  const { content = '' } = script ?? {}
+  for (let at = 0; at < content.length; at += CHARS_PER_CHUNK) yield content.slice(at, at + CHARS_PER_CHUNK)
+  if (script) return
   for (let sent = 0; sent < maxTokens; sent += WORDS_PER_CHUNK) {
     yield 'word '.repeat(Math.min(WORDS_PER_CHUNK, maxTokens - sent))
   }
@@ -72,7 +106,7 @@ export function openaiAnswers(style: OpenAiStyle): Answers {
   }
 }
 
-function usageOf({ promptTokens, maxTokens }: ChatRequest, completionTokens = maxTokens) {
+function usageOf({ promptTokens, completionTokens: all }: ChatRequest, completionTokens = all) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -81,15 +115,32 @@ function usageOf({ promptTokens, maxTokens }: ChatRequest, completionTokens = ma
   }
 }
 
+function finishOf({ script, cut }: ChatRequest): string {
+  if (cut) return 'length'
+  return script?.toolCalls?.length ? 'tool_calls' : 'stop'
+}
+
+function openaiCallsOf(request: ChatRequest, id: string) {
+  return toolCallsOf(request, id).map(({ id: callId, name, arguments: input }) => {
+    return { id: callId, type: 'function', function: { name, arguments: JSON.stringify(input) } }
+  })
+}
+
 function completionBody(request: ChatRequest, id: string, createdMs: number, withRequestId: boolean) {
-  const message = { role: 'assistant', content: contentOf(request) }
+  const calls = openaiCallsOf(request, id)
+  const content = contentOf(request)
+  const message = {
+    role: 'assistant',
+    content: calls.length > 0 && !content ? null : content,
+    ...(calls.length > 0 && { tool_calls: calls }),
+  }
   return {
     id,
     ...(withRequestId && { request_id: id }),
     object: 'chat.completion',
     created: Math.floor(createdMs / 1000),
     model: request.model,
-    choices: [{ index: 0, message, finish_reason: 'stop' }],
+    choices: [{ index: 0, message, finish_reason: finishOf(request) }],
     usage: usageOf(request),
   }
 }
@@ -112,11 +163,17 @@ function* completionEvents(
   yield event({ role: 'assistant', content: '' }, null, usage === 'x-groq' ? { x_groq: { id } } : {})
   if (heartbeat) yield 'data:\n\n'
   for (const content of wordsOf(request)) {
-    written = Math.min(request.maxTokens, written + WORDS_PER_CHUNK)
+    written = Math.min(request.completionTokens, written + WORDS_PER_CHUNK)
     yield event({ content })
   }
-  if (usage === 'on-finish') yield event({}, 'stop', { usage: usageOf(request) })
-  else yield event({}, 'stop', usage === 'x-groq' ? { x_groq: { id, usage: usageOf(request) } } : {})
+  for (const [index, call] of openaiCallsOf(request, id).entries()) {
+    const { arguments: text, name } = call.function
+    yield event({ tool_calls: [{ index, ...call, function: { name, arguments: '' } }] })
+    yield event({ tool_calls: [{ index, function: { arguments: text } }] })
+  }
+  const finish = finishOf(request)
+  if (usage === 'on-finish') yield event({}, finish, { usage: usageOf(request) })
+  else yield event({}, finish, usage === 'x-groq' ? { x_groq: { id, usage: usageOf(request) } } : {})
   if (extra) yield `data: ${JSON.stringify({ ...head, choices: [], usage: usageOf(request) })}\n\n`
   yield 'data: [DONE]\n\n'
 }

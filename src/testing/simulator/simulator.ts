@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { type ArrivalRecord, reportOf, type SimulatorReport } from './arrivals.js'
-import { type ChatRequest, readChatRequest } from './completion.js'
+import { type ChatRequest, readChatRequest, type ScriptedAnswer, scripted } from './completion.js'
 import { Gatekeeper, type SimulatorLimits } from './gatekeeper.js'
 import { parseJson, readText, sendJson } from './http.js'
 import type { Profile, ProfileName, WireError } from './profile.js'
@@ -27,6 +27,8 @@ export interface SimulatorOptions extends SimulatorLimits {
   readonly apiKey?: string
   /** Shares of the accepted requests that fail with these codes, as `failNext` takes them. */
   readonly errors?: readonly { readonly share: number; readonly code: string }[]
+  /** What to say instead of so many words; undefined for those. `body` is the request's, parsed. */
+  readonly answer?: (body: Readonly<Record<string, unknown>>) => string | ScriptedAnswer | undefined
   /** While an answer is due, send what keeps the connection alive this often (DeepSeek, OpenRouter). Default: none. */
   readonly keepAliveMs?: number
 }
@@ -222,7 +224,11 @@ class SimulatorServer implements Simulator {
       const fault = refusal ? undefined : this.#nextFault()
       if (refusal) refuse(refusal)
       else if (fault?.kind === 'fail') refuse(fault.error)
-      else if (fault?.kind !== 'hang') await this.#answer(response, record, chat, fault, leave)
+      else if (fault?.kind !== 'hang') {
+        const said = this.#options.answer?.(parseJson(text) as Record<string, unknown>)
+        const answered = said === undefined ? chat : scripted(chat, typeof said === 'string' ? { content: said } : said)
+        await this.#answer(response, record, answered, fault, leave)
+      }
     }
   }
 
@@ -264,7 +270,8 @@ class SimulatorServer implements Simulator {
       })
       return
     }
-    if (this.#profile.countsCompletion === 'as-produced') this.#gatekeeper.produce(performance.now(), chat.maxTokens)
+    if (this.#profile.countsCompletion === 'as-produced')
+      this.#gatekeeper.produce(performance.now(), chat.completionTokens)
     for (const part of parts.slice(0, -1)) response.write(part)
     // No longer in flight once the last byte is on its way.
     leave()

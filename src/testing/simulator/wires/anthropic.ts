@@ -1,4 +1,4 @@
-import { type ChatRequest, contentOf, wordsOf } from '../completion.js'
+import { type ChatRequest, contentOf, toolCallsOf, wordsOf } from '../completion.js'
 import {
   COMMON,
   fromTable,
@@ -78,6 +78,18 @@ function messageOf(request: ChatRequest, id: string, content: unknown[], stop: s
 
 const event = (data: { readonly type: string }) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`
 
+function stopOf({ script, cut }: ChatRequest): string {
+  if (cut) return 'max_tokens'
+  return script?.toolCalls?.length ? 'tool_use' : 'end_turn'
+}
+
+function blocksOf(request: ChatRequest, id: string) {
+  const calls = toolCallsOf(request, id).map((call) => {
+    return { type: 'tool_use', id: call.id, name: call.name, input: call.arguments }
+  })
+  return [{ type: 'text', text: contentOf(request) }, ...calls]
+}
+
 function* events(request: ChatRequest, id: string): Generator<string> {
   const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })
   yield event({ type: 'message_start', ...{ message: messageOf(request, id, [], null, 1) } })
@@ -85,8 +97,16 @@ function* events(request: ChatRequest, id: string): Generator<string> {
   yield event({ type: 'ping' })
   for (const words of wordsOf(request)) yield event(delta(words))
   yield event({ type: 'content_block_stop', ...{ index: 0 } })
-  const stop = { stop_reason: 'end_turn', stop_sequence: null }
-  yield event({ type: 'message_delta', ...{ delta: stop, usage: { output_tokens: request.maxTokens } } })
+  for (const [index, call] of toolCallsOf(request, id).entries()) {
+    const at = { index: index + 1 }
+    const block = { type: 'tool_use', id: call.id, name: call.name, input: {} }
+    const delta = { type: 'input_json_delta', partial_json: JSON.stringify(call.arguments) }
+    yield event({ type: 'content_block_start', ...{ ...at, content_block: block } })
+    yield event({ type: 'content_block_delta', ...{ ...at, delta } })
+    yield event({ type: 'content_block_stop', ...at })
+  }
+  const stop = { stop_reason: stopOf(request), stop_sequence: null }
+  yield event({ type: 'message_delta', ...{ delta: stop, usage: { output_tokens: request.completionTokens } } })
   yield event({ type: 'message_stop' })
 }
 
@@ -100,8 +120,7 @@ export const anthropic: Profile = {
   countsCompletion: 'as-produced',
   needsMaxTokens: true,
   answers: {
-    body: (request, id) =>
-      messageOf(request, id, [{ type: 'text', text: contentOf(request) }], 'end_turn', request.maxTokens),
+    body: (request, id) => messageOf(request, id, blocksOf(request, id), stopOf(request), request.completionTokens),
     events,
     failure: ({ body }) => event(body as { type: string }),
     keepAlive: event({ type: 'ping' }),

@@ -1,0 +1,321 @@
+// What `headgate serve` costs on the way, on loopback: beside a bare undici proxy and npm's @portkey-ai/gateway (installed into a
+// cache of its own, for this alone), in one run, each as a process pinned to one core, in front of the same bare upstream.
+//   node bench/gateway.mjs [--seconds 6] [--only headgate,proxy,portkey] [--json]
+// Goals: at 1,000 requests/s over 50 connections p50 ≤ 1 ms and p99 ≤ 5 ms above calling the upstream directly; ≥ 3 times Portkey's
+// and ≥ 0.4 times the proxy's requests for a second of CPU; a stream's first byte ≤ 2 ms later.
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { createServer as createNetServer } from 'node:net'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { Pool } from 'undici'
+
+const PORTKEY = '1.15.2'
+const CONNECTIONS = 50
+const RATE = 1_000
+const FIRST_BYTES = 400
+const HZ = 100
+const SELF = fileURLToPath(import.meta.url)
+const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: 'string', default: '6' },
+    only: { type: 'string', default: 'headgate,proxy,portkey' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const PINNED = spawnSync('taskset', ['--version']).status === 0
+
+const BODY = JSON.stringify({
+  model: 'm',
+  messages: [
+    { role: 'system', content: 'You are a helpful assistant.' },
+    { role: 'user', content: 'Say in one sentence what a headgate of a canal is for. '.repeat(4) },
+  ],
+  max_tokens: 64,
+})
+const STREAM_BODY = JSON.stringify({ ...JSON.parse(BODY), stream: true })
+const HEAD = { id: 'c1', created: 1, model: 'm' }
+const ANSWER = JSON.stringify({
+  ...HEAD,
+  object: 'chat.completion',
+  choices: [{ index: 0, message: { role: 'assistant', content: 'word '.repeat(64) }, finish_reason: 'stop' }],
+  usage: { prompt_tokens: 70, completion_tokens: 64, total_tokens: 134 },
+})
+const chunk = (delta) =>
+  `data: ${JSON.stringify({ ...HEAD, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`
+
+/** Roles of the processes that this file is. */
+const ROLES = {
+  /** Answers at once; a stream's second half comes 20 ms after its first byte. */
+  upstream: (port) => {
+    const server = createServer((request, response) => {
+      let stream = false
+      request.on('data', (bytes) => {
+        stream ||= bytes.includes('"stream":true')
+      })
+      request.on('end', () => {
+        if (!stream) {
+          response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(ANSWER) })
+          response.end(ANSWER)
+          return
+        }
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        response.write(chunk({ role: 'assistant', content: 'word ' }))
+        setTimeout(() => response.end(`${chunk({ content: 'word' })}data: [DONE]\n\n`), 20)
+      })
+    })
+    server.keepAliveTimeout = 120_000
+    server.listen(Number(port), '127.0.0.1')
+  },
+  /** The least that a proxy in Node can do: undici's `stream` into the response. */
+  proxy: (port, upstream) => {
+    const pool = new Pool(upstream, { connections: CONNECTIONS, pipelining: 1 })
+    const server = createServer((request, response) => {
+      const { 'content-type': type, 'content-length': length } = request.headers
+      const headers = { 'content-type': type, ...(length && { 'content-length': length }) }
+      pool
+        .stream(
+          { path: request.url, method: 'POST', headers, body: request, opaque: response },
+          ({ statusCode, headers: own, opaque }) => {
+            opaque.writeHead(statusCode, own)
+            return opaque
+          },
+        )
+        .catch(() => response.destroy())
+    })
+    server.keepAliveTimeout = 120_000
+    server.listen(Number(port), '127.0.0.1')
+  },
+}
+async function main() {
+  const children = []
+  const dir = join(tmpdir(), `headgate-bench-${process.pid}`)
+  await mkdir(dir)
+  pin(process.pid, 0)
+  try {
+    const upstreamPort = await freePort()
+    const upstream = `http://127.0.0.1:${upstreamPort}`
+    children.push(launch(0, [SELF, 'upstream', String(upstreamPort)]))
+    await answering(`${upstream}/v1/chat/completions`)
+    const direct = { url: `${upstream}/v1/chat/completions`, headers: {} }
+    const results = { machine: { node: process.version, pinned: PINNED }, direct: await measure(direct) }
+    for (const name of values.only.split(',')) {
+      const { child, target } = await START[name](upstream, dir)
+      children.push(child)
+      await answering(target.url, target.headers)
+      results[name] = await measure(target, child.pid)
+      child.kill('SIGKILL')
+    }
+    report(results)
+  } finally {
+    for (const child of children) child.kill('SIGKILL')
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+const START = {
+  proxy: async (upstream) => {
+    const port = await freePort()
+    const child = launch(1, [SELF, 'proxy', String(port), upstream])
+    return { child, target: { url: `http://127.0.0.1:${port}/v1/chat/completions`, headers: {} } }
+  },
+  headgate: async (upstream, dir) => {
+    const port = await freePort()
+    const config = join(dir, 'headgate.json')
+    // Limits that never bind: what is measured is the way, not a wait.
+    const limits = { requests: '100000000/1m', tokens: '100000000000/1m', concurrency: 1_000 }
+    const pool = { provider: 'openai-compatible', apiKey: 'k', baseURL: `${upstream}/v1`, models: ['m'], limits }
+    await writeFile(config, JSON.stringify({ pools: { main: pool } }))
+    const child = launch(1, [CLI, 'serve', '--config', config, '--port', String(port)], dir)
+    return { child, target: { url: `http://127.0.0.1:${port}/v1/chat/completions`, headers: {} } }
+  },
+  portkey: async (upstream) => {
+    const port = await freePort()
+    const home = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'headgate-bench', `portkey-${PORTKEY}`)
+    const server = join(home, 'node_modules/@portkey-ai/gateway/build/start-server.js')
+    if (!existsSync(server)) {
+      process.stderr.write(`installing @portkey-ai/gateway@${PORTKEY} into ${home}\n`)
+      await mkdir(home, { recursive: true })
+      const args = ['install', '--no-audit', '--no-fund', '--no-save', '--omit=dev', '--prefix', home]
+      const { status } = spawnSync('npm', [...args, `@portkey-ai/gateway@${PORTKEY}`], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      })
+      if (status !== 0) throw new Error('npm could not install it: --only headgate,proxy goes without')
+    }
+    const child = launch(1, [server, `--port=${port}`, '--headless'])
+    const headers = {
+      'x-portkey-provider': 'openai',
+      'x-portkey-custom-host': `${upstream}/v1`,
+      authorization: 'Bearer k',
+    }
+    return { child, target: { url: `http://127.0.0.1:${port}/v1/chat/completions`, headers } }
+  },
+}
+
+function launch(core, args, cwd = tmpdir()) {
+  const [command, ...rest] = PINNED
+    ? ['taskset', '-c', String(core), process.execPath, ...args]
+    : [process.execPath, ...args]
+  const env = { ...process.env, TRUSTED_CUSTOM_HOSTS: '127.0.0.1', NODE_ENV: 'production' }
+  for (const name of Object.keys(env)) if (/_API_KEY|^REDIS_URL$/.test(name)) delete env[name]
+  return spawn(command, rest, { stdio: 'ignore', cwd, env })
+}
+
+function pin(pid, core) {
+  if (PINNED) spawnSync('taskset', ['-a', '-cp', String(core), String(pid)])
+}
+
+/** The same three questions to everybody; `pid` is whose CPU they take. */
+async function measure({ url, headers: own }, pid) {
+  const { origin, pathname: path } = new URL(url)
+  const pool = new Pool(origin, { connections: CONNECTIONS, pipelining: 1 })
+  const headers = { 'content-type': 'application/json', ...own }
+  const call = async (body, onFirst) => {
+    const answer = await pool.request({ path, method: 'POST', headers, body })
+    if (answer.statusCode !== 200) throw new Error(`${url}: ${answer.statusCode} ${await answer.body.text()}`)
+    for await (const bytes of answer.body) onFirst?.(bytes)
+  }
+  try {
+    const durationMs = (Number(values.seconds) * 1_000) / 2
+    await closedLoop(call, 1_500) // warm
+    const cpuBefore = await cpuMs(pid)
+    const { requests, ms } = await closedLoop(call, durationMs)
+    const cpu = (await cpuMs(pid)) - cpuBefore
+    const perCpuSecond = pid === undefined ? undefined : Math.round((requests / cpu) * 1_000)
+    const latencies = await openLoop(call, durationMs)
+    const firstBytes = await firstByteTimes(call).catch((error) => {
+      process.stderr.write(`${error.message}\n`)
+    })
+    return {
+      perSecond: Math.round((requests / ms) * 1_000),
+      perCpuSecond,
+      latencyMs: quantiles(latencies),
+      firstByteMs: firstBytes && quantiles(firstBytes),
+    }
+  } finally {
+    await pool.destroy()
+  }
+}
+
+/** As fast as 50 connections go. */
+async function closedLoop(call, durationMs) {
+  const start = performance.now()
+  let requests = 0
+  const worker = async () => {
+    for (; performance.now() - start < durationMs; requests++) await call(BODY)
+  }
+  await Promise.all(Array.from({ length: CONNECTIONS }, worker))
+  return { requests, ms: performance.now() - start }
+}
+
+/** 1,000 a second, whatever becomes of them; each counts from when it was due. */
+async function openLoop(call, durationMs) {
+  const start = performance.now()
+  const latencies = []
+  const calls = []
+  for (let sent = 0; sent < (durationMs / 1_000) * RATE; ) {
+    for (; sent < ((performance.now() - start) / 1_000) * RATE; sent++) {
+      const dueMs = start + (sent * 1_000) / RATE
+      const sentMs = Math.max(dueMs, performance.now() - 1)
+      calls.push(call(BODY).then(() => latencies.push(performance.now() - sentMs)))
+    }
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await Promise.all(calls)
+  return latencies
+}
+
+async function firstByteTimes(call) {
+  const times = []
+  for (let i = 0; i < FIRST_BYTES; i += 10) {
+    const one = async () => {
+      const start = performance.now()
+      let first
+      await call(STREAM_BODY, () => {
+        first ??= performance.now() - start
+      })
+      times.push(first)
+    }
+    for (let j = 0; j < 10; j++) {
+      const done = one()
+      if (j === 9) await done
+      else await Promise.race([done, new Promise((resolve) => setTimeout(resolve, 3))])
+    }
+  }
+  return times
+}
+
+/** User and system time of a process and its threads. */
+async function cpuMs(pid) {
+  if (pid === undefined) return 0
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return ((Number(fields[11]) + Number(fields[12])) * 1_000) / HZ
+}
+
+function quantiles(times) {
+  const sorted = times.sort((a, b) => a - b)
+  const at = (share) => Number(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))].toFixed(2))
+  return { p50: at(0.5), p99: at(0.99) }
+}
+
+function report(results) {
+  const { direct } = results
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify(results, null, 2)}\n`)
+    return
+  }
+  const names = ['direct', ...values.only.split(',')]
+  const above = (name, what, q) =>
+    results[name][what] ? (results[name][what][q] - direct[what][q]).toFixed(2) : 'fails'
+  console.log(
+    '                 req/s   req/CPU s   at 1,000/s, ms above direct: p50, p99   first byte of a stream, p50',
+  )
+  for (const name of names) {
+    const { perSecond, perCpuSecond = '' } = results[name]
+    const cells = [name.padEnd(14), String(perSecond).padStart(8), String(perCpuSecond).padStart(11)]
+    const more =
+      name === 'direct'
+        ? [JSON.stringify(direct.latencyMs), JSON.stringify(direct.firstByteMs)]
+        : [above(name, 'latencyMs', 'p50'), above(name, 'latencyMs', 'p99'), above(name, 'firstByteMs', 'p50')]
+    console.log([...cells, ...more].join('   '))
+  }
+  const ratio = (other) =>
+    results[other] && `${(results.headgate.perCpuSecond / results[other].perCpuSecond).toFixed(2)} × ${other}`
+  if (results.headgate)
+    console.log(['requests for a second of CPU:', ratio('proxy'), ratio('portkey')].filter(Boolean).join(' '))
+}
+
+async function answering(url, headers = {}) {
+  const giveUpMs = performance.now() + 20_000
+  for (;;) {
+    const answer = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: BODY,
+    }).catch(() => undefined)
+    if (answer?.status === 200) return answer.text()
+    if (performance.now() > giveUpMs)
+      throw new Error(`${url} does not answer: ${answer && `${answer.status} ${await answer.text()}`}`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+async function freePort() {
+  const server = createNetServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+const [role, ...roleArgs] = positionals
+if (role) ROLES[role](...roleArgs)
+else await main()
