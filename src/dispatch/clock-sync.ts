@@ -1,6 +1,6 @@
 /** Relative drift allowed between this machine's clock and the store's. */
 const DRIFT = 200e-6
-/** Beyond the round trips, the store's clock may run ahead of ours by this between two replies. */
+/** Beyond what is known of it the store's clock may run ahead by this, between two replies. */
 const TOLERANCE_MS = 100
 
 /**
@@ -12,38 +12,30 @@ export class ClockSync {
   #lower = Number.NEGATIVE_INFINITY
   #upper = Number.POSITIVE_INFINITY
   #atMs = 0
-  #lastStoreMs = 0
-  #lastRoundTripMs = 0
 
   get synced(): boolean {
     return this.#upper !== Number.POSITIVE_INFINITY
   }
 
   /**
-   * Takes a reply in. Returns by how much, in ms, the store's clock ran ahead, 0 for less than the tolerance. Unless round
-   * trips explain it, what the store dropped from its windows since can't be trusted. (Running behind only makes windows
+   * Takes a reply in. Returns 0, or by how much, in ms, the store's clock stepped ahead at most, when what is known of it
+   * proves that it did: then what it dropped from its windows since can't be trusted. (Running behind only makes windows
    * longer.)
    */
-  observe(storeMs: number, sentMs: number, receivedMs: number): { leadMs: number; trusted: boolean } {
-    const roundTripMs = receivedMs - sentMs
-    const elapsedMs = receivedMs - this.#atMs
-    const ahead = storeMs - this.#lastStoreMs - elapsedMs
-    const { synced } = this
-    const trusted = !synced || ahead <= roundTripMs + this.#lastRoundTripMs + TOLERANCE_MS
+  observe(storeMs: number, sentMs: number, receivedMs: number): number {
+    const widenMs = (receivedMs - this.#atMs) * DRIFT
+    const [before, after] = [this.#lower - widenMs, this.#upper + widenMs]
     // The store reads whole ms: its true reading is up to 1 ms later.
     const lower = storeMs - receivedMs
     const upper = storeMs + 1 - sentMs
-    const widenMs = elapsedMs * DRIFT
-    const low = Math.max(lower, this.#lower - widenMs)
-    const high = Math.min(upper, this.#upper + widenMs)
+    const low = Math.max(lower, before)
+    const high = Math.min(upper, after)
     // Bounds that cross mean that one of the clocks stepped: only the newest reply counts.
     const crossed = low > high
     this.#lower = crossed ? lower : low
     this.#upper = crossed ? upper : high
     this.#atMs = receivedMs
-    this.#lastStoreMs = storeMs
-    this.#lastRoundTripMs = roundTripMs
-    return { leadMs: synced && ahead > TOLERANCE_MS ? ahead : 0, trusted }
+    return lower - after > TOLERANCE_MS ? upper - before : 0
   }
 
   /** The store's clock reads at least this. */

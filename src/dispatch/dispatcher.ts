@@ -278,12 +278,11 @@ export class Dispatcher {
   #absorb(batch: Batch, reply: ExchangeReply, receivedMs: number): void {
     const { spec, onNews } = this.#options
     // The reply to a repeated batch may be that of its first sending.
-    const { leadMs, trusted } = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
+    const aheadMs = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
     // Before anything else: by this clock the journal would be out of date, and a jump over the lease's end fences too.
-    // By a round trip more at most, and even where one may explain it all: too late is safe, too early is not.
-    if (leadMs > 0) this.#session.journal.shift(leadMs + 1 + (trusted ? 0 : receivedMs - batch.firstSentMs))
-    if (!trusted) {
+    if (aheadMs > 0) {
       this.#distrust = true
+      this.#session.journal.shift(aheadMs)
       onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
     }
     const { joined } = this.#session
@@ -295,7 +294,7 @@ export class Dispatcher {
       this.#wanted = true
       return
     }
-    this.#session.answered(batch, reply, trusted ? 0 : Math.ceil(leadMs))
+    this.#session.answered(batch, reply, Math.ceil(aheadMs))
     this.#follow(reply)
     if (reply.fenced) {
       if (joined) onNews({ group: spec.group, type: 'fenced', state: this.state })
@@ -304,11 +303,11 @@ export class Dispatcher {
       return
     }
     this.#markJoined()
-    this.counters.granted += this.#grants.take(batch, reply, !trusted)
-    if (!trusted) this.#grants.recallAll()
+    this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
+    if (aheadMs > 0) this.#grants.recallAll()
     if (reply.restate) this.#waiters.restate()
     this.#alarms.follow(reply, this.#waiters.size > 0, this.#session.open.size > 0 || this.#grants.dated > 0)
-    if (!trusted || this.#waiters.isUnheard) this.#wanted = true
+    if (aheadMs > 0 || this.#waiters.isUnheard) this.#wanted = true
   }
 
   /** Follows what the reply says of the store in the dispatcher's machine. */

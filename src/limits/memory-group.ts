@@ -18,6 +18,8 @@ interface FrontAudit {
   readonly pool: string
   readonly flow: string
   readonly sinceMs: number
+  /** Waiters of its flow. */
+  readonly count: number
   readonly draws: readonly string[]
   readonly tokens: number
   readonly fitsAtMs: number
@@ -131,7 +133,8 @@ export class MemoryGroup {
         fitsAtMs = Math.max(fitsAtMs, this.#ledger.fitsAtMs(limit, costOf(limit, tokens), nowMs))
         allowed += this.#ledger.allowed(limit)
       }
-      return [{ pool: name, flow: flow.id, sinceMs: front.sinceMs, draws: flow.draws, tokens, fitsAtMs, allowed }]
+      const { id, count, draws } = flow
+      return [{ pool: name, flow: id, sinceMs: front.sinceMs, count, draws, tokens, fitsAtMs, allowed }]
     })
   }
 

@@ -3,6 +3,7 @@ import type { Checker, NewChecker } from '../watch.js'
 
 interface Promised {
   readonly sinceMs: number
+  readonly count: number
   readonly tokens: number
   readonly fitsAtMs: number
   readonly allowed: number
@@ -41,8 +42,10 @@ export const datesDoNotSlip: NewChecker = (world): Checker => {
         for (const id of draws) taken.add(id)
       }
       for (const [key, before] of promised) {
-        const { sinceMs, tokens, fitsAtMs, allowed } = now.get(key) ?? before
-        const isSame = sinceMs === before.sinceMs && tokens === before.tokens && allowed === before.allowed
+        const { sinceMs, count, tokens, fitsAtMs, allowed } = now.get(key) ?? before
+        // With fewer waiters it was served, and another of its flow is first since.
+        const isSame =
+          sinceMs === before.sinceMs && count >= before.count && tokens === before.tokens && allowed === before.allowed
         if (
           !isSame ||
           !Number.isFinite(fitsAtMs + before.fitsAtMs) ||
