@@ -83,7 +83,8 @@ try {
   await fleet.redis.kill()
   await page.locator('.banner.bad').waitFor()
   await page.evaluate(() => scrollTo(0, 0))
-  await sleep(500)
+  await page.getByText('? of 240').waitFor()
+  await sleep(700)
   await shoot(page, 'dashboard-isolated', { clip: { x: 0, y: 0, width: DESKTOP.width, height: 620 } })
   for (const stop of loads) stop()
 } finally {
