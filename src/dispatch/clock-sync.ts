@@ -25,9 +25,9 @@ export class ClockSync {
   observe(storeMs: number, sentMs: number, receivedMs: number): number {
     const widenMs = (receivedMs - this.#atMs) * DRIFT
     const [before, after] = [this.#lower - widenMs, this.#upper + widenMs]
-    // The store reads whole ms: its true reading is up to 1 ms later.
     const lower = storeMs - receivedMs
-    const upper = storeMs + 1 - sentMs
+    // What is left out of its µs.
+    const upper = storeMs + 0.001 - sentMs
     const low = Math.max(lower, before)
     const high = Math.min(upper, after)
     // Bounds that cross mean that one of the clocks stepped: only the newest reply counts.

@@ -278,7 +278,7 @@ export class Dispatcher {
   #absorb(batch: Batch, reply: ExchangeReply, receivedMs: number): void {
     const { spec, onNews } = this.#options
     // The reply to a repeated batch may be that of its first sending.
-    const aheadMs = this.#sync.observe(reply.nowMs, batch.firstSentMs, receivedMs)
+    const aheadMs = this.#sync.observe(reply.readMs, batch.firstSentMs, receivedMs)
     // Before anything else: by this clock the journal would be out of date, and a jump over the lease's end fences too.
     if (aheadMs > 0) {
       this.#distrust = true

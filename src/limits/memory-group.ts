@@ -45,7 +45,7 @@ export class MemoryGroup {
 
   /** Applies one exchange at the raw clock reading `rawMs`. */
   exchange(spec: GroupSpec, exchange: Exchange, rawMs: number): ExchangeReply {
-    const round = newRound(spec, exchange, this.#time.read(rawMs))
+    const round = newRound(spec, exchange, this.#time.read(rawMs), rawMs - Math.floor(rawMs))
     this.#version++
     this.#enterEpoch(round)
     this.#members.expire(round)
@@ -293,6 +293,7 @@ export class MemoryGroup {
     })
     return {
       nowMs,
+      readMs: nowMs + round.fractionMs,
       epoch: this.#epoch,
       version: this.#version,
       fenced,

@@ -71,7 +71,7 @@ export function encodeControl(change: ControlChange): string {
 }
 
 type ReplyPlaces = readonly [
-  nowMs: number,
+  readMs: number,
   epoch: string,
   version: number,
   fenced: 0 | 1,
@@ -91,12 +91,13 @@ type ReplyPlaces = readonly [
 ]
 
 export function decodeReply(text: string): ExchangeReply {
-  const [nowMs, epoch, version, fenced, learnUntilMs, grants, refused, retryAtMs, restate, ...rest] = JSON.parse(
+  const [readMs, epoch, version, fenced, learnUntilMs, grants, refused, retryAtMs, restate, ...rest] = JSON.parse(
     text,
   ) as ReplyPlaces
   const [handoffs, queues, coolDowns, paused, ceilings, overrides, used, share] = rest
   return {
-    nowMs,
+    nowMs: Math.floor(readMs),
+    readMs,
     epoch,
     version,
     fenced: fenced === 1,

@@ -3,6 +3,8 @@ import type { Exchange, ExchangeReply, GroupSpec, LimitSpec } from './store.js'
 /** One exchange's working set. */
 export interface Round {
   readonly nowMs: number
+  /** What the clock read beyond that. */
+  readonly fractionMs: number
   readonly spec: GroupSpec
   readonly exchange: Exchange
   /** Index of each limit this process is configured with. */
@@ -20,9 +22,10 @@ export interface Round {
   share: ExchangeReply['share']
 }
 
-export function newRound(spec: GroupSpec, exchange: Exchange, nowMs: number): Round {
+export function newRound(spec: GroupSpec, exchange: Exchange, nowMs: number, fractionMs: number): Round {
   return {
     nowMs,
+    fractionMs,
     spec,
     exchange,
     limitIndex: new Map(spec.limits.map(({ id }, index) => [id, index])),

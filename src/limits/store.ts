@@ -110,7 +110,10 @@ export interface Exchange {
 export type GrantReply = readonly [flow: string, ...dated: number[]]
 
 export interface ExchangeReply {
+  /** Store time in whole ms: every date is. */
   readonly nowMs: number
+  /** The same reading to the µs. */
+  readonly readMs: number
   readonly epoch: string
   /** Rises with every exchange. */
   readonly version: number

@@ -29,10 +29,10 @@ local prefix = sub(KEYS[1], 1, -5)
 local spec = cjson.decode(ARGV[1])
 local S, poolNames = spec[1], spec[2]
 local now = tonumber(ARGV[2])
-local isInjected = now ~= nil
+local isInjected, fraction = now ~= nil, 0
 if not isInjected then
   local t = call('TIME')
-  now = t[1] * 1000 + floor(t[2] / 1000)
+  now, fraction = t[1] * 1000 + floor(t[2] / 1000), t[2] % 1000
 end
 
 -- Numbers beyond 14 digits lose some as plain text.

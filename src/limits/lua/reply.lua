@@ -95,7 +95,7 @@ else
     local key = grantKeys[i]
     grants[i] = '[' .. cjson.encode(key) .. ',' .. concat(grantTexts[key], ',') .. ']'
   end
-  result = format('[%.0f,%s,%.0f,%d,%.0f,[', now, cjson.encode(epoch), version, isFenced and 1 or 0, learnUntil)
+  result = format('[%.0f.%03d,%s,%.0f,%d,%.0f,[', now, fraction, cjson.encode(epoch), version, isFenced and 1 or 0, learnUntil)
     .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. format('%.0f,%d,[', retryAt, restate)
     .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. concat(coolDowns, ',') .. '],['
     .. concat(paused, ',') .. '],[' .. concat(ceilings, ',') .. '],[' .. concat(over, ',') .. '],[' .. concat(used, ',')
