@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 
 const run = promisify(execFile)
 const readme = readFileSync('README.md', 'utf8')
+const chinese = readFileSync('README.zh-CN.md', 'utf8')
 
 describe('the README', () => {
   test('prints the quick start as it is, and it runs', async () => {
@@ -24,7 +25,9 @@ describe('the README', () => {
         .map(([, flag]) => flag!)
         .filter((flag) => flag !== '--help')
       expect(flags.length).toBeGreaterThan(2)
-      for (const flag of flags) expect(readme, `${command} ${flag}`).toContain(flag)
+      for (const flag of flags) {
+        for (const text of [readme, chinese]) expect(text, `${command} ${flag}`).toContain(flag)
+      }
     },
   )
 
@@ -47,4 +50,15 @@ describe('the README', () => {
     }
     expect(drawn).toEqual(actual)
   })
+})
+
+test('the Chinese README has the same code, and a row for every option, variable and route', () => {
+  const codeOf = (text: string) => [...text.matchAll(/^```\w+\n.*?^```$/gms)].map(([block]) => block)
+  expect(codeOf(chinese)).toEqual(codeOf(readme))
+  const namesOf = (text: string) => {
+    const rows = text.replace(/```.*?```/gs, '').matchAll(/^\| (`.*?) *\|/gm)
+    return [...rows].flatMap(([, cell]) => [...cell!.matchAll(/`([^`]+)`/g)].map(([, name]) => name)).sort()
+  }
+  expect(namesOf(readme).length).toBeGreaterThan(40)
+  expect(namesOf(chinese)).toEqual(namesOf(readme))
 })
