@@ -1,4 +1,4 @@
-// The figures of the README and of the issues, measured through the command line: `npm run bench [-- TRACE.csv]`.
+// The figures of the README and of the issues, measured through the command line: `npm run bench:account [-- TRACE.csv]`.
 // Prints one JSON object; progress goes to stderr. Needs redis-server on PATH, or REDIS_URL.
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'

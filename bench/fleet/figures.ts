@@ -1,6 +1,7 @@
 import { seededRandom } from '../../src/testing/simulator/random.js'
 import { silentCeiling } from './ceiling.js'
-import { jain, type Measured, measure, quantile, worstWindow } from './measure.js'
+import { jain, quantile, worstWindow } from '../harness/stats.js'
+import { type Measured, measure } from './measure.js'
 import type { Load } from './protocol.js'
 
 export interface Figure {

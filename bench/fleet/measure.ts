@@ -87,32 +87,3 @@ async function scriptUs(client: Redis): Promise<number> {
   for (const [, usec] of stats.matchAll(/cmdstat_eval(?:sha)?:calls=\d+,usec=(\d+)/g)) totalUs += Number(usec)
   return totalUs
 }
-
-/** The fullest window of that length, as a share of the limit; `amounts` by time. */
-export function worstWindow(
-  events: readonly (readonly [atMs: number, amount: number])[],
-  windowMs: number,
-  limit: number,
-) {
-  const sorted = [...events].sort(([a], [b]) => a - b)
-  let sum = 0
-  let first = 0
-  let worst = 0
-  for (const [atMs, amount] of sorted) {
-    sum += amount
-    while (sorted[first]![0] <= atMs - windowMs) sum -= sorted[first++]![1]
-    worst = Math.max(worst, sum)
-  }
-  return worst / limit
-}
-
-export function jain(values: readonly number[]): number {
-  const sum = values.reduce((total, value) => total + value, 0)
-  const squares = values.reduce((total, value) => total + value * value, 0)
-  return (sum * sum) / (values.length * squares)
-}
-
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0
-}

@@ -1,0 +1,153 @@
+import PQueue from 'p-queue'
+import type { TokenRequest } from '../../src/dispatch/grant.js'
+import { Waiters } from '../../src/dispatch/waiters.js'
+import { JobQueue } from '../../src/intake/job-queue.js'
+import { PRIORITY_WEIGHT } from '../../src/intake/input.js'
+import type { GroupSpec } from '../../src/limits/store.js'
+import { seededRandom } from '../../src/testing/simulator/random.js'
+import type { Bench, Case, Metrics, Question } from '../harness/question.js'
+import { median } from '../harness/stats.js'
+
+const DEPTHS = [1_000, 10_000, 100_000, 300_000]
+const ENQUEUED = 100_000
+/** Measured at a time; the median over so many turns is told. */
+const STEPS = 20_000
+const TURNS = 21
+const CLASSES = Object.entries(PRIORITY_WEIGHT)
+
+interface Job {
+  readonly count: number
+}
+
+const LIMIT = { id: 'l', dimension: 'requests', limit: 50, windowMs: 60_000, holdMs: 200, adaptive: false } as const
+const SPEC: GroupSpec = { namespace: 'b', group: 'g', pools: ['p'], limits: [LIMIT], draws: [[0]] }
+
+function requestOf(random: () => number): TokenRequest {
+  const [priority, classWeight] = CLASSES[Math.floor(random() * CLASSES.length)]!
+  return {
+    pool: 0,
+    flowKey: `p|default|${priority}`,
+    tenant: 'default',
+    tenantWeight: 1,
+    classWeight,
+    draws: SPEC.draws[0]!,
+    tokens: 100,
+    sinceMs: 0,
+    callTimeoutMs: 60_000,
+    onGrant: () => {},
+    onRefused: () => {},
+  }
+}
+
+/** At a constant depth: one joins at the end of its class, the first of a class leaves as granted. */
+async function steps({ count }: Job): Promise<Metrics> {
+  const random = seededRandom(1)
+  const waiters = new Waiters(SPEC)
+  for (let i = 0; i < count; i++) waiters.add(requestOf(random))
+  const enqueueNs: number[] = []
+  const dequeueNs: number[] = []
+  for (let turn = 0; turn < TURNS; turn++) {
+    const requests = Array.from({ length: STEPS }, () => requestOf(random))
+    const startMs = performance.now()
+    for (const request of requests) waiters.add(request)
+    const addedMs = performance.now()
+    for (const { flowKey } of requests) {
+      const flow = waiters.flow(flowKey)!
+      waiters.remove(waiters.covered(flow, Number.POSITIVE_INFINITY)!, true)
+    }
+    const endMs = performance.now()
+    enqueueNs.push(((addedMs - startMs) * 1e6) / STEPS)
+    dequeueNs.push(((endMs - addedMs) * 1e6) / STEPS)
+  }
+  if (waiters.size !== count) throw new Error(`expected ${count} waiters, got ${waiters.size}`)
+  return { enqueueNs: median(enqueueNs), dequeueNs: median(dequeueNs) }
+}
+
+/** From empty, in a process that has done nothing else. */
+async function enqueueWaiters({ count }: Job): Promise<Metrics> {
+  const random = seededRandom(2)
+  const requests = Array.from({ length: count }, () => requestOf(random))
+  const waiters = new Waiters(SPEC)
+  return timed(() => {
+    for (const request of requests) waiters.add(request)
+  })
+}
+
+async function enqueueJobs({ count }: Job): Promise<Metrics> {
+  const random = seededRandom(2)
+  const jobs = Array.from({ length: count }, (_, index) => {
+    const [flowKey, weight] = CLASSES[Math.floor(random() * CLASSES.length)]!
+    return { id: `${index}`, flowKey, weight }
+  })
+  const queue = new JobQueue()
+  const job = async () => {}
+  return timed(() => {
+    for (const options of jobs) queue.enqueue(job, options)
+  })
+}
+
+async function enqueuePQueue({ count }: Job): Promise<Metrics> {
+  const random = seededRandom(2)
+  const priorities = Array.from({ length: count }, () => Math.floor(random() * count))
+  const queue = new PQueue({ concurrency: 1, autoStart: false })
+  const job = async () => {}
+  return timed(() => {
+    for (const priority of priorities) void queue.add(job, { priority })
+  })
+}
+
+function timed(run: () => void): Metrics {
+  const startMs = performance.now()
+  run()
+  return { totalMs: performance.now() - startMs }
+}
+
+const text = (count: number) => count.toLocaleString('en-US')
+const enqueue = (name: string, side: Case['side'], task: string): Case => ({
+  name: `${text(ENQUEUED)} random priorities, ${name}`,
+  side,
+  run: (bench: Bench) => bench.child(task, { count: ENQUEUED }),
+})
+
+export const queues: Question = {
+  name: 'queues',
+  what: 'Queues as they grow: the dispatcher’s waiters at a constant depth, and 100,000 random-priority arrivals at once',
+  metrics: {
+    enqueueNs: 'ns to join the line',
+    dequeueNs: 'ns to leave it, first of a class',
+    totalMs: 'ms for all',
+  },
+  tasks: { steps, enqueueWaiters, enqueueJobs, enqueuePQueue },
+  cases: [
+    ...DEPTHS.map((count) => ({
+      name: `${text(count)} waiting`,
+      side: 'headgate' as const,
+      run: (bench: Bench) => bench.child<Metrics>('steps', { count }),
+    })),
+    enqueue('the dispatcher’s waiters', 'headgate', 'enqueueWaiters'),
+    enqueue('the intake’s queue', 'headgate', 'enqueueJobs'),
+    enqueue('p-queue', 'peer', 'enqueuePQueue'),
+  ],
+  goals: [
+    {
+      what: 'enqueue at 300k ≤ 1.5 × that at 1k',
+      value: (look) => look('300,000 waiting', 'enqueueNs') / look('1,000 waiting', 'enqueueNs'),
+      atMost: 1.5,
+    },
+    {
+      what: 'first-in-class dequeue at 300k ≤ 1.5 × that at 1k',
+      value: (look) => look('300,000 waiting', 'dequeueNs') / look('1,000 waiting', 'dequeueNs'),
+      atMost: 1.5,
+    },
+    {
+      what: '100k random-priority enqueues ≤ 100 ms',
+      value: (look) => look('100,000 random priorities, the dispatcher’s waiters', 'totalMs'),
+      atMost: 100,
+    },
+    {
+      what: 'and in the intake’s queue ≤ 100 ms',
+      value: (look) => look('100,000 random priorities, the intake’s queue', 'totalMs'),
+      atMost: 100,
+    },
+  ],
+}
