@@ -3,6 +3,8 @@ import { Alarm } from './alarm.js'
 
 /** Dated items that fall due in one turn of the event loop: each runs its receiver, so a larger burst would block it. */
 const DUE_PER_TURN = 32
+/** With more than so many at hand while some are overdue, others would be overdue before their turn. */
+const AT_HAND = 128
 
 /** A grant of the store that no request is bound to yet. */
 export interface DatedGrant {
@@ -26,12 +28,18 @@ export class Calendar {
   constructor(
     private readonly clock: Clock,
     private readonly due: (grant: DatedGrant) => void,
+    private readonly calm: () => void = () => {},
   ) {
     this.#alarm = new Alarm(clock, () => this.go())
   }
 
   get size(): number {
     return this.#heap.length
+  }
+
+  /** Whether it hands grants out as fast as it may and has plenty: no time to ask for more. `calm` tells when it is over. */
+  get busy(): boolean {
+    return this.#turn !== undefined && this.#heap.length > AT_HAND
   }
 
   add(grant: DatedGrant): void {
@@ -55,8 +63,10 @@ export class Calendar {
     for (let next = this.#heap[0]; next && next.dueMs <= nowMs; next = this.#heap[0]) {
       if (left-- === 0) {
         this.#turn = this.clock.setTimeout(() => {
+          const { busy } = this
           this.#turn = undefined
           this.go()
+          if (busy && !this.busy) this.calm()
         }, 0)
         return
       }

@@ -204,7 +204,7 @@ export class Dispatcher {
   /** Wants an exchange soon: at once when none is in flight, after this one otherwise. */
   #ask(): void {
     this.#wanted = true
-    if (this.#busy || this.#scheduled || this.#stopped || this.#alarms.reconnecting) return
+    if (this.#busy || this.#scheduled || this.#stopped || this.#alarms.reconnecting || this.#grants.busy) return
     this.#scheduled = true
     // What else happens in this turn belongs to the same batch.
     queueMicrotask(() => {
@@ -215,7 +215,7 @@ export class Dispatcher {
 
   async #run(): Promise<void> {
     this.#busy = true
-    while (this.#wanted && !this.#stopped) {
+    while (this.#wanted && !this.#stopped && !this.#grants.busy) {
       this.#wanted = false
       this.#alarms.gathered()
       this.#batch = this.#nextBatch()

@@ -30,12 +30,17 @@ export class Grants {
     private readonly gather: () => void,
   ) {
     this.#limits = options.spec.limits
-    this.#calendar = new Calendar(options.clock, (dated) => this.#bind(dated))
+    this.#calendar = new Calendar(options.clock, (dated) => this.#bind(dated), ask)
   }
 
   /** Grants whose date has not come. */
   get dated(): number {
     return this.#calendar.size
+  }
+
+  /** Whether it has more at hand than it can hand on in time. */
+  get busy(): boolean {
+    return this.#calendar.busy
   }
 
   /** Takes a reply's grants in; `voided` when its dates can't be trusted. Returns how many there were. */
