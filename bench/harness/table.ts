@@ -2,7 +2,7 @@ import Table from 'cli-table3'
 import type { Result, Spread } from './measure.js'
 
 /** Three digits say all that such a figure can. */
-export function short(value: number): string {
+function short(value: number): string {
   if (!Number.isFinite(value)) return '–'
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3
   return value.toLocaleString('en-US', { maximumFractionDigits: digits })
