@@ -21,7 +21,7 @@ let redis: RedisServer
 let simulator: Awaited<ReturnType<typeof startSimulator>>
 beforeAll(async () => {
   redis = await startRedisServer()
-  simulator = await startSimulator({ profile: 'glm', apiKey: KEY, concurrency: 2, latencyMs: 20 })
+  simulator = await startSimulator({ profile: 'glm', apiKey: KEY, concurrency: 2, latencyMs: 300 })
 })
 afterAll(async () => {
   await simulator.close()
