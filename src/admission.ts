@@ -221,7 +221,7 @@ export class Admissions {
       },
     })
     if (key === undefined || !this.#answersFirst) return place(admission)
-    return this.#answersFirst.admitted({ key, admission, place, tape })
+    return this.#answersFirst.admitted({ key, admission, place, tape, reader })
   }
 
   /** Undefined for a question whose answer is not to be known. */

@@ -3,7 +3,10 @@ import type { Answering, Lease } from './answers/answering.js'
 import type { AnswerCache } from './answers/answer-cache.js'
 import { type Flight, Flights } from './flights.js'
 import type { Admission, Intake } from './intake/intake.js'
+import { HeadgateError } from './errors.js'
+import type { EventStream } from './request/event-stream.js'
 import type { Outcome, RunningRequest } from './request/request.js'
+import type { CallEnd } from './request/work.js'
 import type { Tape } from './request/tape.js'
 
 type Standing = Parameters<Intake['tryEnter']>[1]
@@ -23,6 +26,8 @@ export interface Asking {
   /** On to the pool's queue. */
   readonly place: (admission: Admission) => Admitted
   readonly tape: Tape | undefined
+  /** Of a streamed answer. */
+  readonly reader: EventStream | undefined
 }
 
 /**
@@ -51,6 +56,7 @@ export class AnswersFirst {
     const running = this.#fromMemory(asking) ?? this.#follow(asking)
     if (running) return running
     const flight = this.#flights?.open(key)
+    flight?.lead(asking.tape)
     const start = () => (this.answering ? this.#held(key, admission.start(), flight, 'again') : admission.start())
     try {
       if (this.cache.isShared && !admission.signal?.aborted) {
@@ -74,6 +80,7 @@ export class AnswersFirst {
     let flight: Flight | undefined
     const start = () => {
       flight = this.#flights?.open(key)
+      flight?.lead(asking.tape)
       return this.cache.isShared ? this.#held(key, admission.start(), flight) : admission.start()
     }
     const running = place({ ...admission, start }).tryEnter(standing)
@@ -93,13 +100,16 @@ export class AnswersFirst {
     const flight = this.#flights?.get(key)
     if (!flight?.hasRoom || admission.signal?.aborted) return undefined
     const running = admission.start()
-    flight.follow({ running, goOn: (its) => void this.#goOn(asking, running, its) })
+    const goOn = (its: Flight | undefined) => void this.#goOn(asking, running, its)
+    flight.follow({ running, goOn, hasBegun: () => asking.reader?.begun ?? false })
     return running
   }
 
   /** One that followed takes the way of all others; with a flight it leads it from now on. */
-  async #goOn({ key, admission, place, tape }: Asking, running: RunningRequest, flight?: Flight): Promise<void> {
-    this.#led({ key, admission, place, tape }, running, flight)
+  async #goOn(asking: Asking, running: RunningRequest, flight?: Flight): Promise<void> {
+    const { key, admission, place } = asking
+    flight?.lead(asking.tape)
+    this.#led(asking, running, flight)
     const start = () => (flight && this.answering ? this.#held(key, running, flight, 'again') : running)
     const placed = place({ ...admission, start })
     try {
@@ -146,16 +156,23 @@ export class AnswersFirst {
 
   /** Passes on what comes of the call that this request makes. */
   #led({ key, tape }: Asking, running: RunningRequest, flight: Flight | undefined): RunningRequest {
-    void running.request.outcome.then((outcome) => {
-      const own = answerOf(outcome, tape)
+    const conclude = (own: KnownAnswer | undefined, otherwise: 'left' | 'failed', error?: HeadgateError) => {
       const kept = own && this.cache.keep(key, own)
       const lease = this.#leases.get(running)
-      const verdict = own ? 'answered' : isAboutTheCaller(outcome) ? 'left' : 'failed'
-      if (lease) void Promise.resolve(kept).then(() => lease.end(verdict))
+      if (lease) void Promise.resolve(kept).then(() => lease.end(own ? 'answered' : otherwise))
       const known = own ?? flight?.known
       if (known) flight?.land(known)
-      else if (isAboutTheCaller(outcome)) flight?.handOver()
-      else flight?.fail()
+      else if (otherwise === 'left') flight?.handOver()
+      else flight?.fail(error)
+    }
+    let isLeft = false
+    running.onLeave = (call) => {
+      isLeft = flight?.keep(call) ?? false
+      if (isLeft) void call.end.then((end) => conclude(wholeIn(end, tape), ...verdictOn(end)))
+      return isLeft
+    }
+    void running.request.outcome.then((outcome) => {
+      if (!isLeft) conclude(answerOf(outcome, tape), isAboutTheCaller(outcome) ? 'left' : 'failed', outcome.error)
     })
     return running
   }
@@ -172,9 +189,23 @@ function isAboutTheCaller({ status, reason }: Outcome): boolean {
 }
 
 /** What came whole from the request's own call. */
-function answerOf(outcome: Outcome, tape: Tape | undefined): KnownAnswer | undefined {
-  const { status, via, httpStatus = 200, value } = outcome
-  if (status !== 'completed' || via !== undefined) return undefined
+function answerOf({ status, via, httpStatus, value }: Outcome, tape: Tape | undefined): KnownAnswer | undefined {
+  return status === 'completed' && via === undefined ? knownOf(tape, value, httpStatus) : undefined
+}
+
+/** What came whole of a call that the request had left. */
+function wholeIn(end: CallEnd, tape: Tape | undefined): KnownAnswer | undefined {
+  return end.type === 'completed' ? knownOf(tape, end.value, end.httpStatus) : undefined
+}
+
+/** The last who waited for it may have cut it; and a permission that ran out says nothing about the question. */
+function verdictOn(end: CallEnd): [verdict: 'left' | 'failed', error?: HeadgateError] {
+  if (end.type === 'completed') return ['failed']
+  if (end.type === 'unsent' || end.failure.code === 'CANCELLED') return ['left']
+  return ['failed', new HeadgateError(end.failure.code ?? 'PROVIDER_ERROR', end.failure.message)]
+}
+
+function knownOf(tape: Tape | undefined, value: unknown, httpStatus = 200): KnownAnswer | undefined {
   const events = value === undefined ? tape?.events : undefined
   return value !== undefined || events ? { httpStatus, value, events } : undefined
 }

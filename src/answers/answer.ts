@@ -81,6 +81,11 @@ function eventOf([data, event, id, comment]: Line): StreamEvent {
   }
 }
 
+/** For one more reader, whose changes nobody else sees. */
+export function copyOf(event: StreamEvent): StreamEvent {
+  return event.json === undefined ? event : { ...event, json: jsonOf(event.data ?? '') }
+}
+
 function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text)

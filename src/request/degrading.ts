@@ -60,6 +60,11 @@ export class Degrading {
    * there already. A pause by an operator ends whenever he says so, and is waited for.
    */
   divert(entry: Entry): boolean {
+    if (entry.endedBy && entry.failure) {
+      // It passed on a part of another request's answer, and there won't be more.
+      this.tools.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
+      return true
+    }
     const { alternatives, pool, deadlineMs } = entry.spec
     if (!alternatives) return false
     const { name } = pool.config

@@ -13,8 +13,9 @@ import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure } from '../providers/provider.js'
 import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
-import type { GateRequest, Outcome } from './request.js'
-import type { Work } from './work.js'
+import type { GateRequest, LeftCall, Outcome } from './request.js'
+import type { RetryBudget } from './retry-budget.js'
+import type { CallEnd, Work } from './work.js'
 
 /** What a request needs to know of its pool. */
 export interface PoolRuntime {
@@ -97,6 +98,7 @@ export interface Entry {
   /** The place among the waiters of the grant just void: the request goes on waiting there. */
   comeBack: Pick<TokenRequest, 'order' | 'sinceMs'> | undefined
   call: AbortController | undefined
+  callEnd: Promise<CallEnd> | undefined
   backoffTimer: TimerHandle | undefined
   deadlineTimer: TimerHandle | undefined
   failure: ProviderFailure | undefined
@@ -106,10 +108,12 @@ export interface Entry {
   /** The request in another pool that stands in for this one now. */
   helper: GateRequest | undefined
   readonly helped: Spent
-  /** What broke an answer that another pool had begun. */
+  /** What broke an answer that another request had begun. */
   endedBy: HeadgateError | undefined
   /** Set by the queue: the request left it, whichever way. */
   onEnd: () => void
+  /** Whether others want what comes of the call that it leaves. */
+  onLeave: (call: LeftCall) => boolean
   resolve: (outcome: Outcome) => void
 }
 
@@ -132,6 +136,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     grant: undefined,
     comeBack: undefined,
     call: undefined,
+    callEnd: undefined,
     backoffTimer: undefined,
     deadlineTimer: undefined,
     failure: undefined,
@@ -142,6 +147,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     helped: { attempts: 0, queuedMs: 0, waitedMs: 0, calledMs: 0, backedOffMs: 0 },
     endedBy: undefined,
     onEnd: () => {},
+    onLeave: () => false,
   }
 }
 
@@ -165,6 +171,20 @@ function causeCodeOf(cause: unknown): string | undefined {
 /** A defect of ours, told as the failure of the attempt it ended. */
 export function internalFailure(cause: unknown): ProviderFailure {
   return { ...failureOf('UNKNOWN', `internal error: ${String(cause)}`, { cause }), mendable: false }
+}
+
+export function internalEnd(error: unknown): CallEnd {
+  return { type: 'failed', failure: internalFailure(error), sent: 'cut' }
+}
+
+/** Whether it is the budget alone that forbids another attempt; if none does, the attempt counts. */
+export function isOverBudget(
+  budget: RetryBudget | undefined,
+  { attempt, spec }: Entry,
+  { retryable, mendable }: ProviderFailure,
+): boolean {
+  if (!budget || !retryable || !mendable || attempt >= spec.pool.config.retry.maxAttempts) return false
+  return !budget.spend()
 }
 
 /** The outcome of a request that is done. */

@@ -85,6 +85,11 @@ export class EventStream implements StreamTarget {
     return this.#begun
   }
 
+  /** What is put in and not read yet. */
+  get waitingChars(): number {
+    return this.#waitingChars
+  }
+
   set onAbandon(tell: () => void) {
     this.#onAbandon = tell
   }

@@ -23,13 +23,16 @@ export interface HttpTarget {
   readonly apiKey?: string | undefined
 }
 
+/** `open` is told the answer's HTTP status before its first event. */
+type PostStream = Pick<StreamTarget, 'put' | 'room'> & { open?(httpStatus: number): void }
+
 export interface Post {
   readonly api: ApiName
   readonly body: Readonly<Record<string, unknown>>
   /** Of the caller's own, with lower-case names; they go before the profile's. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Where the answer goes bit by bit; left out for one that is wanted whole. */
-  readonly stream?: Pick<StreamTarget, 'put' | 'room'> | undefined
+  readonly stream?: PostStream | undefined
   /** Told what the provider counted, once it has answered. */
   readonly onUsage?: ((usage: Usage) => void) | undefined
 }
@@ -103,7 +106,7 @@ class AnswerSink implements StreamSink {
   constructor(
     private readonly api: ApiName,
     private readonly provider: Provider,
-    private readonly stream: Pick<StreamTarget, 'put' | 'room'>,
+    private readonly stream: PostStream,
     private readonly hidden: boolean,
     private readonly context: CallContext,
   ) {}
@@ -146,6 +149,7 @@ class AnswerSink implements StreamSink {
   #begin(event: StreamEvent): void {
     this.#begun = true
     this.context.begin(this.#head!)
+    this.stream.open?.(this.#head!.status)
     for (const early of this.#early) this.stream.put(early)
     this.stream.put(event)
   }

@@ -3,6 +3,8 @@ import type { DegradeReason, requestMachine } from '../../machines/request-machi
 import type { DegradedVia, OutcomeStatus, RequestState } from '../../machines/vocabulary.js'
 import type { KnownAnswer } from '../answers/answer.js'
 import type { HeadgateError } from '../errors.js'
+import type { CallEnd } from './work.js'
+import type { Listener } from './tape.js'
 import type { Usage } from '../providers/provider.js'
 import type { EventStream } from './event-stream.js'
 
@@ -62,6 +64,12 @@ export interface GateRequest<T = unknown> {
   cancel(): void
 }
 
+/** A call that runs on while the request that made it is over. */
+export interface LeftCall {
+  readonly end: Promise<CallEnd>
+  readonly cut: () => void
+}
+
 /** A request with the handles its queue needs. */
 export interface RunningRequest {
   readonly request: GateRequest
@@ -69,6 +77,12 @@ export interface RunningRequest {
   admit: () => Promise<void>
   /** Ends it with an answer that is there already, while it is queued. */
   readonly answer: (known: KnownAnswer) => void
+  /** Begins its stream, while it is queued, with what comes of another request's call. */
+  readonly listener: Listener
+  /** Ends one that began so when it can't be brought to its end. */
+  readonly breakOff: (error: HeadgateError) => void
+  /** Asked when the request leaves a call that runs. True: others want what comes of it, and it isn't cut. */
+  onLeave: (call: LeftCall) => boolean
   /** Called when the request is done while it was still queued. */
   onDoneWhileQueued: () => void
 }

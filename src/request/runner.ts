@@ -10,7 +10,9 @@ import { type BeginNote, Degrading } from './degrading.js'
 import {
   attemptFailed,
   type Entry,
+  internalEnd,
   internalFailure,
+  isOverBudget,
   newEntry,
   outcomeEvent,
   outcomeOf,
@@ -18,14 +20,12 @@ import {
 } from './entry.js'
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
-import type { ProviderFailure } from '../providers/provider.js'
-import { giveKnown } from './known.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import type { RetryBudget } from './retry-budget.js'
 import { runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
-import type { CallEnd } from './work.js'
+import type { CallContext, CallEnd } from './work.js'
 
 export interface RunnerOptions {
   readonly clock: Clock
@@ -121,7 +121,7 @@ export class RequestRunner {
     }
     return runningOf(entry, outcome, {
       send: (event) => this.#send(entry, event),
-      answer: (known) => giveKnown(entry, known, (one, note) => this.#begin(one, note), 'completed'),
+      begin: (one, note) => this.#begin(one, note),
     })
   }
 
@@ -188,16 +188,16 @@ export class RequestRunner {
     const { permits, config } = spec.pool
     const call = new AbortController()
     entry.call = call
-    const end = await spec.work
-      .call({
-        requestId: spec.id,
-        attempt: entry.attempt,
-        callTimeoutMs: config.callTimeoutMs,
-        signal: call.signal,
-        maySend: () => permits.maySend(grant),
-        begin: (head) => this.#begin(entry, { head }),
-      })
-      .catch((error: unknown): CallEnd => ({ type: 'failed', failure: internalFailure(error), sent: 'cut' }))
+    const context: CallContext = {
+      requestId: spec.id,
+      attempt: entry.attempt,
+      callTimeoutMs: config.callTimeoutMs,
+      signal: call.signal,
+      maySend: () => permits.maySend(grant),
+      begin: (head) => entry.call === call && this.#begin(entry, { head }),
+    }
+    entry.callEnd = spec.work.call(context).catch((error) => internalEnd(error))
+    const end = await entry.callEnd
     // Before the slot goes to the next in line, who need not find out again that a key is refused.
     if (end.type === 'failed' && !spec.stream?.begun) entry.detour = spec.detours?.failed(spec, end.failure)
     this.#settle(spec, grant, end)
@@ -220,17 +220,11 @@ export class RequestRunner {
       entry.failure = end.failure
       this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
       // Who has a part of an answer already can't be given another.
+      const { retryBudget } = this.#options
       const final = entry.spec.stream?.begun && { retryable: false, mendable: false }
       const failure = { ...end.failure, ...(final || (entry.detour?.mends && { retryable: true, mendable: true })) }
-      this.#send(entry, { type: 'CALL_FAILED', failure, overBudget: this.#isOverBudget(entry, failure) })
+      this.#send(entry, { type: 'CALL_FAILED', failure, overBudget: isOverBudget(retryBudget, entry, failure) })
     }
-  }
-
-  /** Whether it is the budget alone that forbids another attempt; if none does, the attempt counts. */
-  #isOverBudget({ attempt, spec }: Entry, { retryable, mendable }: ProviderFailure): boolean {
-    const { retryBudget } = this.#options
-    if (!retryBudget || !retryable || !mendable || attempt >= spec.pool.config.retry.maxAttempts) return false
-    return !retryBudget.spend()
   }
 
   #begin({ spec, attempt, msIn, helped }: Entry, note: BeginNote): void {
@@ -243,9 +237,10 @@ export class RequestRunner {
   }
 
   #abortCall(entry: Entry): void {
-    entry.call?.abort()
+    const { call, callEnd } = entry
     entry.call = undefined
     entry.grant = undefined
+    if (call && !(callEnd && entry.onLeave({ end: callEnd, cut: () => call.abort() }))) call.abort()
   }
 
   /** Ends the grant: at once after a whole answer, `guardMs` after the socket closed when the call was cut. */

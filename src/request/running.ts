@@ -1,19 +1,27 @@
 import type { RequestEvent } from '../../machines/request-machine.js'
 import type { KnownAnswer } from '../answers/answer.js'
+import type { HeadgateError } from '../errors.js'
+import type { BeginNote } from './degrading.js'
 import type { Entry } from './entry.js'
 import { chunksOf } from './event-stream.js'
+import { breakWith, giveKnown, listenerOf } from './known.js'
 import type { Outcome, RunningRequest } from './request.js'
 
 /** What the producer and the queue see of a request that was started. */
 export function runningOf(
   entry: Entry,
   outcome: Promise<Outcome>,
-  { send, answer }: { send: (event: RequestEvent) => void; answer: (known: KnownAnswer) => void },
+  { send, begin }: { send: (event: RequestEvent) => void; begin: (entry: Entry, note: BeginNote) => void },
 ): RunningRequest {
   const { spec, actor } = entry
   const { reader: stream, signal } = spec
   const cancel = () => send({ type: 'CANCEL' })
   if (stream) stream.onAbandon = cancel
+  const breakOff = (error: HeadgateError) => {
+    if (actor.getSnapshot().value !== 'queued') return
+    breakWith(entry, error)
+    send({ type: 'ADMITTED' })
+  }
   signal?.addEventListener('abort', cancel, { once: true })
   const running: RunningRequest = {
     request: {
@@ -41,13 +49,17 @@ export function runningOf(
       send({ type: 'ADMITTED' })
       return ended
     },
-    answer: (known) => {
+    answer: (known: KnownAnswer) => {
       if (actor.getSnapshot().value !== 'queued') return
-      answer(known)
+      giveKnown(entry, known, begin, 'completed')
       send({ type: 'ANSWER_KNOWN', via: 'cache' })
     },
+    listener: listenerOf(entry, begin, breakOff),
+    breakOff,
+    onLeave: () => false,
     onDoneWhileQueued: () => {},
   }
+  entry.onLeave = (call) => running.onLeave(call)
   entry.onEnd = () => running.onDoneWhileQueued()
   void outcome.then(() => signal?.removeEventListener('abort', cancel))
   return running

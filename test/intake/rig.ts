@@ -73,6 +73,9 @@ export class Rig {
         return ended
       },
       answer: () => {},
+      listener: () => false,
+      breakOff: () => {},
+      onLeave: () => false,
       onDoneWhileQueued: () => {},
     }
     producer.finish = () => {
