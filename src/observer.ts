@@ -6,6 +6,8 @@ import { RedisHealth } from './limits/redis-health.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
 import type { GroupSpec, GroupUsage } from './limits/store.js'
 import type { MonitoringStats } from './monitoring.js'
+import { RedisAlertBook } from './observe/alerts/alert-book.js'
+import { alertsOf } from './observe/alerts/alerts.js'
 import { FleetBook } from './observe/monitoring/fleet-book.js'
 import { operationsOf } from './observe/monitoring/operation.js'
 import { poolsOf, processesOf, totalsOf } from './observe/monitoring/report.js'
@@ -37,6 +39,7 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
   const connection = new RedisConnection(config.redis)
   const plans = planGroups(config)
   const stores = plans.map(({ spec }) => new RedisStore(spec, connection))
+  const alertBook = new RedisAlertBook(connection, namespace, randomUUID())
   const usages = () => Promise.all(stores.map((store) => store.usage()))
   let book: FleetBook | undefined
   return {
@@ -50,7 +53,7 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
       // It hears the questions that it asks itself, and has nothing to write.
       book ??= new FleetBook(connection, namespace, randomUUID(), async () => true)
       await book.gather()
-      const [fleet, usage] = await Promise.all([book.read(), usages()])
+      const [fleet, usage, standings] = await Promise.all([book.read(), usages(), alertBook.read()])
       return {
         generatedAt: new Date(fleet.nowMs).toISOString(),
         namespace,
@@ -61,7 +64,7 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
         processes: processesOf(fleet.members),
         totals: totalsOf(fleet.totals.values()),
         pools: poolsOf(fleet, config.pools.keys(), operationsOf(plans, usage)),
-        alerts: [],
+        alerts: alertsOf(standings, fleet.nowMs),
       }
     },
     unavailable: (cause) => connection.unavailable(cause),

@@ -126,6 +126,9 @@ export function effectiveStatus(response: ProviderResponse, error: WireError): n
   return STATUS_OF_TYPE.get(error.type) ?? response.status
 }
 
+/** Codes are logged, counted and kept: a word, not a sentence that might quote the request. */
+const PLAIN_CODE = /^[\w.:/-]{1,64}$/
+
 export function failureFrom(
   providerName: string,
   response: ProviderResponse,
@@ -133,7 +136,7 @@ export function failureFrom(
   verdict: Verdict,
   nowMs: number,
 ): ProviderFailure {
-  const providerCode = error?.code || error?.type
+  const providerCode = [error?.code, error?.type].find((code) => code && PLAIN_CODE.test(code))
   const retryAfterMs = longestMs(parseRetryAfterMs(response.headers, nowMs), verdict.retryAfterMs)
   const said = error?.message || (typeof response.body === 'string' ? response.body.trim() : '') || 'no message'
   const where = [providerName, response.status, providerCode].filter(Boolean).join(' ')

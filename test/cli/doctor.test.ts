@@ -178,6 +178,28 @@ describe('headgate doctor', () => {
     )
   })
 
+  it('looks at Redis all the same where the rest of the config is wrong', async () => {
+    const fromEnv = await examine(environment(redis.url, { GLM_API_MAX_CONCURRENCY: 'many' }))
+    expect(fromEnv.bad).toEqual(['config'])
+    expect(fromEnv.check('redis.scripts')?.status).toBe('ok')
+    expect(fromEnv.answers).toEqual([
+      expect.stringContaining('It connects'),
+      expect.stringContaining('mend the config'),
+      expect.stringContaining('mend the config'),
+    ])
+    const pools = { p: { provider: 'no' } }
+    const gone = await startRedisServer()
+    await gone.stop()
+    const file = await fileOf('headgate.json', JSON.stringify({ redis: gone.url, pools }))
+    const fromFile = await examine({}, '--config', file)
+    expect(fromFile.bad).toEqual(['config', 'redis.connect'])
+    expect(fromFile.answers[0]).toContain('nothing listens there')
+    const torn = await examine({}, '--config', await fileOf('headgate.json', '{'))
+    expect(torn.bad).toEqual(['config'])
+    expect(torn.check('redis.connect')?.status).toBe('skipped')
+    expect(torn.answers[0]).toContain('config')
+  })
+
   it('holds the limits against what the fleet remembers of refusals, and against fleets beside it', async () => {
     const pool = {
       provider: 'glm',

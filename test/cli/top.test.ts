@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import picocolors from 'picocolors'
 import stringWidth from 'string-width'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { MonitoringStats } from '../../src/monitoring.js'
 import { createLogger } from '../../src/observe/logger.js'
 import { type RunningServer, startServer } from '../../src/surfaces/gateway/serve.js'
@@ -23,8 +23,9 @@ beforeAll(async () => {
   redis = await startRedisServer()
   simulator = await startSimulator({ profile: 'glm' })
   const limits = { requests: '50/1m', concurrency: 5 }
-  const glm = { provider: 'glm', apiKey: 'any', baseURL: simulator.baseURL, models: ['glm-4'], limits }
-  const options = { redis: redis.url, namespace: 'watched', pools: { glm } }
+  const glm = { provider: 'glm', apiKey: 'any', baseURL: simulator.baseURL, models: ['glm-4'], limits, adaptive: false }
+  const alerts = { rules: [{ rule: 'provider-429' as const, above: 0 }] }
+  const options = { redis: redis.url, namespace: 'watched', pools: { glm }, alerts }
   gateway = await startServer({
     config: options,
     port: 0,
@@ -32,6 +33,7 @@ beforeAll(async () => {
     env: { HEADGATE_API_KEYS: GATEWAY_KEY },
     logger: createLogger('silent'),
   })
+  simulator.failNext('1302')
   const response = await fetch(`${gateway.url}/v1/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${GATEWAY_KEY}`, 'x-headgate-tenant': 'web' },
@@ -39,6 +41,11 @@ beforeAll(async () => {
   })
   expect(response.status).toBe(200)
   await response.text()
+  const headers = { authorization: `Bearer ${GATEWAY_KEY}` }
+  await vi.waitFor(async () => {
+    const stats = await (await fetch(`${gateway.url}/api/v1/monitoring/stats`, { headers })).json()
+    expect((stats as MonitoringStats).alerts).toMatchObject([{ state: 'firing' }])
+  }, 15_000)
 })
 afterAll(async () => {
   await gateway.close()
@@ -58,7 +65,7 @@ describe('headgate top', () => {
     expect(stdout).toMatch(/^headgate {2}gateway 127\.0\.0\.1:\d+ {2}namespace watched {2}synced/)
     expect(stdout).toMatch(/\n1 process, 0 calling, 0 waiting {3}completed 1 \(100\.00 %\)/)
     expect(stdout).toMatch(
-      /\nglm {3}429s\/h 0 {3}calling 0, waiting 0 .*\n {2}requests\/1m +█░+ +1 \/ 50 +2 %\n {2}in flight +░+ +0 \/ 5 +0 %\n/,
+      /\nglm {3}429s\/h 1302 × 1 {3}calling 0, waiting 0 .*\n {2}requests\/1m +█+░+ +2 \/ 50 +4 %\n {2}in flight +░+ +0 \/ 5 +0 %\n/,
     )
     expect(stdout).toMatch(/\n {2}web +glm +100\.0 % +1 +\d+\n/)
     expect(stdout).toContain(` ${process.pid} `)
@@ -74,11 +81,13 @@ describe('headgate top', () => {
     const [redisStats, gatewayStats] = [fromRedis, fromGateway].map(
       ({ stdout }) => JSON.parse(stdout) as MonitoringStats,
     )
-    const steady = ({ generatedAt: _, processes, ...rest }: MonitoringStats) => ({
+    const steady = ({ generatedAt: _, processes, alerts, ...rest }: MonitoringStats) => ({
       ...rest,
+      alerts: alerts.map(({ sinceMs: __, ...alert }) => alert),
       processes: processes.map(({ seenMsAgo: __, ...process }) => process),
     })
     expect(steady(redisStats!)).toEqual(steady(gatewayStats!))
+    expect(redisStats!.alerts).toMatchObject([{ rule: 'provider-429', pool: 'glm', state: 'firing' }])
     expect(redisStats!.processes).toHaveLength(1)
   })
 

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { WebSocket } from 'ws'
 import { createHeadgate } from '../../src/index.js'
 import { gateMetrics } from '../../src/observe/metrics.js'
 import { traceGate } from '../../src/observe/tracing.js'
@@ -12,6 +14,8 @@ import { COMPLETION, reply, upstreamOf } from '../gateway/harness.js'
 const PROMPT = 'my-most-private-prompt'
 const KEY = 'sk-most-secret-key-0123456789'
 const ANSWER = 'an-answer-for-one-alone'
+/** Requests sent to the gateway. */
+const USES = 4
 const SECRETS = [PROMPT, KEY, ANSWER]
 
 /** A provider that repeats what it was sent in everything it says: answers, refusals, errors, errors of other kinds. */
@@ -26,11 +30,36 @@ async function echo() {
     [401, { error: { code: '1000', message: told } }],
     [500, { error: { message: told } }],
     [200, told],
+    [400, { error: { code: told, type: told, message: told } }],
   ]
   return upstreamOf((received) => {
     const [status, body] = answers.shift() ?? [500, told]
     reply(received, status, body)
   })
+}
+
+/** What a viewer gets while `use` runs: the dashboard's events, and the inspector's. */
+async function watching(url: string, use: () => Promise<void>): Promise<{ dashboard: string; inspector: string }> {
+  const shown = { dashboard: '', inspector: '' }
+  const leaving = new AbortController()
+  const feed = await fetch(`${url}/events`, { signal: leaving.signal })
+  const reading = (async () => {
+    for await (const piece of feed.body!.pipeThrough(new TextDecoderStream())) shown.dashboard += piece
+  })().catch(() => {})
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/inspect`)
+  socket.on('message', (data) => {
+    shown.inspector += String(data)
+  })
+  await once(socket, 'open')
+  await use()
+  await vi.waitFor(() => {
+    expect(shown.dashboard.split('"queuedMs"').length - 1, 'requests whose end the dashboard shows').toBe(USES)
+    expect(shown.inspector.split('"status":"done"').length - 1, 'and the inspector').toBeGreaterThanOrEqual(USES)
+  }, 10_000)
+  leaving.abort()
+  socket.terminate()
+  await reading
+  return shown
 }
 
 /** Every value of every key, as text. */
@@ -71,6 +100,9 @@ test('prompts, answers and keys are in nothing that is logged, counted, traced, 
   const told: unknown[] = []
   gate.on('transition', (event) => told.push(event))
   gate.on('outcome', (event) => told.push(event))
+  gate.on('alert', (event) => told.push(event))
+  // The provider's words are for who asks for them in its own process, and for nobody else.
+  gate.on('attempt-failed', ({ message, ...event }) => told.push(event))
   const server = await startServer({ config, port: 0, host: '127.0.0.1', env: {}, logger })
   onTestFinished(async () => {
     await gate.close()
@@ -86,10 +118,13 @@ test('prompts, answers and keys are in nothing that is logged, counted, traced, 
   await expect(failing).rejects.toMatchObject({ code: 'PROVIDER_ERROR' })
   const body = JSON.stringify({ model: 'glm', messages: call.messages, stream: true })
   const headers = { 'content-type': 'application/json' }
-  for (let i = 0; i < 3; i++) {
-    await (await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers, body })).text()
-  }
+  const seen = await watching(server.url, async () => {
+    for (let i = 0; i < USES; i++) {
+      await (await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers, body })).text()
+    }
+  })
   const shown: Record<string, string> = {
+    ...seen,
     logs: lines.join(''),
     events: JSON.stringify(told),
     metrics: `${await metrics.text()}${await (await fetch(`${server.url}/metrics`)).text()}`,
@@ -108,6 +143,6 @@ test('prompts, answers and keys are in nothing that is logged, counted, traced, 
   expect(at(20)).toContain('transition')
   expect(at(30)).toContain('request done')
   expect(at(30)).not.toContain('transition')
-  expect(entries.filter(({ msg }) => msg === 'request done').length, 'one line a request').toBe(5 + 3)
+  expect(entries.filter(({ msg }) => msg === 'request done').length, 'one line a request').toBe(5 + USES)
   expect(lines.join('')).toContain('E_MINE')
 })

@@ -63,11 +63,7 @@ export class Alerts {
     const { book, clock } = this.#options
     if (clock.now() - this.#lastCheckMs >= CHECK_EVERY_MS) await this.check()
     const fleet = await book.read().catch(() => ({}))
-    return Object.entries({ ...fleet, ...this.#own }).map(([key, { state, sinceMs, value, threshold, message }]) => {
-      const [rule = '', pool] = splitKey(key)
-      const forMs = Math.max(0, Math.round(nowMs - sinceMs))
-      return { rule, ...(pool && { pool }), state, sinceMs: forMs, value, threshold, message }
-    })
+    return alertsOf({ ...fleet, ...this.#own }, nowMs)
   }
 
   /** Judges now. Never rejects; one at a time. */
@@ -198,6 +194,15 @@ export class Alerts {
     this.#timer = undefined
     this.#dueMs = Number.POSITIVE_INFINITY
   }
+}
+
+/** The standings as the monitoring tells them. */
+export function alertsOf(standings: Standings, nowMs: number): AlertStatus[] {
+  return Object.entries(standings).map(([key, { state, sinceMs, value, threshold, message }]) => {
+    const [rule = '', pool] = splitKey(key)
+    const forMs = Math.max(0, Math.round(nowMs - sinceMs))
+    return { rule, ...(pool && { pool }), state, sinceMs: forMs, value, threshold, message }
+  })
 }
 
 function splitKey(key: string): [rule?: string, pool?: string] {

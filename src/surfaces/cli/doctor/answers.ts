@@ -15,7 +15,8 @@ const BUSY_SHARE = 0.9
 export interface Seen {
   readonly checks: readonly Check[]
   readonly standings: readonly PoolStanding[]
-  readonly hasRedis: boolean
+  /** Undefined where the config can't be read. */
+  readonly hasRedis: boolean | undefined
   /** What the fleet counted, where there is one. */
   readonly stats?: MonitoringStats | undefined
 }
@@ -29,6 +30,7 @@ export function answer(seen: Seen): Answer[] {
 }
 
 function redisAnswers({ checks, hasRedis }: Seen): string[] {
+  if (hasRedis === undefined) return ["Not looked at: the config doesn't say where it is. Mend that first, see above."]
   if (!hasRedis) return ['No Redis is configured: set REDIS_URL, or "redis" in the config.']
   const bad = checks.filter(({ id, status }) => id.startsWith('redis.') && status === 'problem')
   if (bad.length === 0) return ['It connects, and can do all that Headgate needs.']
@@ -36,9 +38,10 @@ function redisAnswers({ checks, hasRedis }: Seen): string[] {
   return [...(connects ? ['It connects; but something else is wrong with it:'] : []), ...bad.map(lineOf)]
 }
 
-function refusalAnswers({ checks, standings, hasRedis }: Seen): string[] {
+function refusalAnswers(seen: Seen): string[] {
+  const { checks, standings, hasRedis } = seen
   const because: string[] = []
-  if (!hasRedis)
+  if (hasRedis === false)
     because.push(
       'Without Redis each process keeps the limits alone: two processes spend them twice. Set REDIS_URL in all.',
     )
@@ -48,6 +51,8 @@ function refusalAnswers({ checks, standings, hasRedis }: Seen): string[] {
     if (check.id.startsWith('limit.') || /\.(config|refusals)$/.test(check.id)) because.push(lineOf(check))
   }
   if (because.length > 0) return because
+  const reason = unknown(seen)
+  if (reason) return [reason]
   const limits = standings.flatMap((standing) => standing.limits.map(({ spec }) => configuredText(spec)))
   const kept = limits.length > 0 ? ` (${[...new Set(limits)].join(', ')})` : ''
   return [
@@ -55,7 +60,8 @@ function refusalAnswers({ checks, standings, hasRedis }: Seen): string[] {
   ]
 }
 
-function slownessAnswers({ checks, standings, hasRedis, stats }: Seen): string[] {
+function slownessAnswers(seen: Seen): string[] {
+  const { checks, standings, hasRedis, stats } = seen
   const because: string[] = []
   for (const check of checks) {
     const { id, status } = check
@@ -75,9 +81,17 @@ function slownessAnswers({ checks, standings, hasRedis, stats }: Seen): string[]
   }
   if (stats) because.push(...waitsOf(stats))
   if (because.length > 0) return because
+  const reason = unknown(seen)
+  if (reason) return [reason]
   return [
     "Nothing holds calls back just now. Look at one call's outcome: queuedMs is your own bursts, waitedMs the limit, calledMs the provider, backedOffMs its refusals.",
   ]
+}
+
+/** Why the fleet could not be looked at, if so. */
+function unknown({ checks, hasRedis, stats }: Seen): string | undefined {
+  if (found(checks, 'config').length > 0) return 'Not known yet: mend the config first, see above.'
+  return hasRedis && !stats ? "Not known: Redis, which remembers, can't be asked; see above." : undefined
 }
 
 function found(checks: readonly Check[], ...ids: readonly string[]): Check[] {

@@ -40,10 +40,11 @@ export function doctorCommand(): Command {
 
 async function doctor(flags: DoctorFlags): Promise<void> {
   const { env } = process
-  const { checks, options, config } = await checkConfig(flags.config, env)
-  const observer = config && observeFleet(config)
+  const { checks, options, config, redisAlone } = await checkConfig(flags.config, env)
+  const readable = config ?? redisAlone
+  const observer = readable && observeFleet(readable)
   try {
-    const redis = await lookAtRedis(config, observer)
+    const redis = await lookAtRedis(config, readable, observer)
     const pools = [...(config?.pools.values() ?? [])]
     const providers = await Promise.all(pools.map(checkProvider))
     const calls = flags.call && options ? await oneByOne(pools, (pool) => tryCall(pool, options)) : []
@@ -55,7 +56,7 @@ async function doctor(flags: DoctorFlags): Promise<void> {
       ...redis.standings.flatMap(judgeStanding),
       ...redis.counts,
     ])
-    const answers = answer({ ...redis, checks: all, hasRedis: options?.redis !== undefined })
+    const answers = answer({ ...redis, checks: all, hasRedis: readable && observer !== undefined })
     const tally = (status: Check['status']) => all.filter((check) => check.status === status).length
     const report = { problems: tally('problem'), warnings: tally('warning'), checks: all, answers }
     const ok = report.problems === 0 && (!flags.strict || report.warnings === 0)
@@ -77,15 +78,20 @@ const NOTHING_READ = { standings: [], counts: [] }
 
 async function lookAtRedis(
   config: ResolvedConfig | undefined,
+  readable: ResolvedConfig | undefined,
   observer: FleetObserver | undefined,
 ): Promise<RedisView> {
-  if (!config) return { ...NOTHING_READ, checks: [] }
+  if (!readable) {
+    return { ...NOTHING_READ, checks: [checkOf('redis.connect', 'redis').skipped("the config doesn't say where")] }
+  }
   if (!observer) {
     const advice = 'fine for one process; several that share a key need REDIS_URL, or "redis" in the config'
     const none = checkOf('redis.connect', 'redis').warning('none: limits hold within this process alone', advice)
     return { ...NOTHING_READ, checks: [none] }
   }
-  const checks = await checkRedis(observer, config.namespace)
+  const checks = await checkRedis(observer, readable.namespace)
+  // Which limits the fleet keeps can be told only by pools.
+  if (!config) return { ...NOTHING_READ, checks }
   if (checks.some(({ id, status }) => (id === 'redis.connect' || id === 'redis.scripts') && status === 'problem')) {
     return { ...NOTHING_READ, checks }
   }

@@ -1,4 +1,11 @@
-import { type GateOptions, loadDotEnv, type PoolConfig, type ResolvedConfig, resolveConfig } from '../../../config.js'
+import {
+  configFromEnv,
+  type GateOptions,
+  loadDotEnv,
+  type PoolConfig,
+  type ResolvedConfig,
+  resolveConfig,
+} from '../../../config.js'
 import { HeadgateError } from '../../../errors.js'
 import { loadOptions } from '../../configured.js'
 import { type Check, checkOf } from './check.js'
@@ -8,6 +15,8 @@ export interface ReadConfig {
   /** As far as they could be read. */
   readonly options?: GateOptions
   readonly config?: ResolvedConfig
+  /** Where Redis is, without a pool: of a config that is wrong elsewhere. */
+  readonly redisAlone?: ResolvedConfig
 }
 
 /** Reads the config as `serve` would, and says what `serve` would refuse. */
@@ -29,7 +38,23 @@ export async function checkConfig(file: string | undefined, env: NodeJS.ProcessE
   } catch (error) {
     if (!(error instanceof HeadgateError)) throw error
     const [first = '', ...more] = error.message.split('\n')
-    return { checks: [check.problem(first, more.join('\n') || undefined)], ...(options && { options }) }
+    const { REDIS_URL, HEADGATE_NAMESPACE } = env
+    options ??= file === undefined ? configFromEnv({ REDIS_URL, HEADGATE_NAMESPACE }) : undefined
+    const redisAlone = options && withoutPools(options)
+    const checks = [check.problem(first, more.join('\n') || undefined)]
+    return { checks, ...(options && { options }), ...(redisAlone && { redisAlone }) }
+  }
+}
+
+function withoutPools({ redis, namespace }: GateOptions): ResolvedConfig | undefined {
+  try {
+    return resolveConfig({
+      ...(redis !== undefined && { redis }),
+      ...(namespace !== undefined && { namespace }),
+      pools: {},
+    })
+  } catch {
+    return undefined
   }
 }
 
