@@ -17,6 +17,8 @@ export interface Admitted {
   enter(): Promise<RunningRequest>
   /** Takes a place now, or none. */
   tryEnter(standing?: Standing): RunningRequest | undefined
+  /** Takes none: for an answer that only others know. */
+  known?(): Promise<RunningRequest | undefined>
 }
 
 export interface Asking {
@@ -48,7 +50,16 @@ export class AnswersFirst {
   }
 
   admitted(asking: Asking): Admitted {
-    return { enter: () => this.#enter(asking), tryEnter: (standing) => this.#tryEnter(asking, standing) }
+    return {
+      enter: () => this.#enter(asking),
+      tryEnter: (standing) => this.#tryEnter(asking, standing),
+      ...(this.cache.isShared && { known: () => this.#fromOthers(asking) }),
+    }
+  }
+
+  async #fromOthers({ key, admission }: Asking): Promise<RunningRequest | undefined> {
+    const known = await this.cache.find(key)
+    return known && !admission.signal?.aborted ? answered(admission.start(), known) : undefined
   }
 
   async #enter(asking: Asking): Promise<RunningRequest> {

@@ -74,6 +74,11 @@ export class Headgate {
     return this.#admissions.post(input).tryEnter()?.request
   }
 
+  /** What `trySpawn` has no time for: a request that needs no place, for others of the fleet know its answer. */
+  async spawnKnown(input: ChatInput | ApiInput): Promise<GateRequest | undefined> {
+    return (await this.#admissions.post(input).known?.())?.request
+  }
+
   /** Spawns and unwraps: the provider's response (or the degraded answer), or a thrown HeadgateError. */
   async complete<T = ChatCompletion>(input: ChatInput): Promise<T> {
     if (input?.stream ?? input?.body?.stream) {

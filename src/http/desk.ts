@@ -28,12 +28,12 @@ export interface DeskOptions {
 
 /** Answers calls over HTTP with a gate: whoever finds the queue full is told so at once and never waits in front of it. */
 export class HttpDesk {
-  readonly #gate: Pick<Headgate, 'trySpawn' | 'stats'>
+  readonly #gate: Pick<Headgate, 'trySpawn' | 'spawnKnown' | 'stats'>
   readonly #paces = new Map<string, PaceMeter>()
   readonly #warn: (message: string) => void
   #warned = false
 
-  constructor(gate: Pick<Headgate, 'trySpawn' | 'stats' | 'on'>, { warn }: DeskOptions) {
+  constructor(gate: Pick<Headgate, 'trySpawn' | 'spawnKnown' | 'stats' | 'on'>, { warn }: DeskOptions) {
     this.#gate = gate
     this.#warn = warn
     for (const pool of Object.keys(gate.stats().pools)) this.#paces.set(pool, new PaceMeter())
@@ -54,7 +54,7 @@ export class HttpDesk {
       if (signal.aborted) return HUNG_UP
       const route = routeOf(body)
       const input = inputOf(call, body, route)
-      const request = this.#gate.trySpawn(input)
+      const request = this.#gate.trySpawn(input) ?? (await this.#gate.spawnKnown(input))
       if (!request) return this.#turnAway(route, wire)
       const answer = await answerOf(request, { signal, apiKeys: route.apiKeys, wire })
       return { ...answer, log: { pool: request.pool, model: route.model, ...answer.log } }

@@ -278,6 +278,24 @@ describe('answers kept in Redis', () => {
     expect(await two.trySpawn(CHAT)!.outcome).toMatchObject({ via: 'cache' })
   })
 
+  test('are given over HTTP while the queue is full', async () => {
+    const post = async (gate: Headgate, content: string) => {
+      const body = JSON.stringify({ model: 'glm-4', messages: chatOf(content).messages })
+      const { status, headers } = await gate.fetch('glm')('http://any/v1/chat/completions', { method: 'POST', body })
+      return [status, headers.get('x-headgate-via')]
+    }
+    const [one] = await both()
+    expect(await post(one, 'known')).toEqual([200, null])
+    const queue = { maxActive: 1, maxQueued: 1 }
+    const full = open({ store: 'redis' }, { queue }, { redis: server.url, namespace: 'ns' })
+    await full.ready()
+    await full.pause('glm')
+    await full.spawn(chatOf('one'))
+    await full.spawn(chatOf('two'))
+    expect(await post(full, 'unknown')).toEqual([429, null])
+    expect(await post(full, 'known')).toEqual([200, 'cache'])
+  })
+
   test('the same question in flight is one call of the fleet, a stream too', async () => {
     await simulator.close()
     simulator = await startSimulator({ profile: 'glm', latencyMs: 150 })
