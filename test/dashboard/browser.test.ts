@@ -184,12 +184,25 @@ describe('the dashboard', () => {
     await page.getByLabel('One of HEADGATE_API_KEYS').fill('wrong')
     await page.keyboard.press('Enter')
     await page.getByText('key needed').waitFor()
+    await page.getByText('It does not take that one.').waitFor()
     expect(await page.locator('.pool').count()).toBe(0)
     await page.getByLabel('One of HEADGATE_API_KEYS').fill('the-key')
     await page.keyboard.press('Enter')
     await page.locator('.pool').first().waitFor()
     await page.reload()
     await page.locator('.pool').first().waitFor()
+    // Nothing has happened yet, and that is what it says.
+    await page.getByText('No request yet').waitFor()
+    expect(await page.locator('.tile', { hasText: 'wait p50' }).locator('b').textContent()).toBe('–')
+    const legend = page.locator('#rate .u-legend')
+    await legend.getByText('completed / min').waitFor()
+    expect(await legend.locator('.u-value').allTextContents()).toEqual([
+      expect.stringMatching(/^\d\d:\d\d$/),
+      '0',
+      '0',
+      '0',
+      '0',
+    ])
   })
 })
 

@@ -21,6 +21,10 @@ export class RecentRequests {
     yield* this.#done.values()
   }
 
+  get isEmpty(): boolean {
+    return this.#live.size + this.#done.size === 0
+  }
+
   get hasRoom(): boolean {
     return this.#live.size < MAX_LIVE
   }

@@ -1,4 +1,4 @@
-import { html, render } from 'lit-html'
+import { html, nothing, render } from 'lit-html'
 import { count } from './format.js'
 import { ServerLink } from './link.js'
 import { Model } from './model.js'
@@ -24,6 +24,8 @@ const plots = new Plots(at('rate'), at('waits'))
 const detail = at<HTMLDialogElement>('detail')
 const login = at<HTMLDialogElement>('login')
 let openId: string | undefined
+/** A key was given that the gateway has not taken yet. */
+let isTrying = false
 let theme: Theme = (localStorage.getItem(THEME_NAME) as Theme | null) ?? 'auto'
 
 const link = new ServerLink({
@@ -40,7 +42,9 @@ const link = new ServerLink({
   onState: (state) => {
     model.link = state
     if (state === 'locked') askForKey()
-    if (state === 'live') void readRates()
+    if (state !== 'live') return
+    isTrying = false
+    void readRates()
   },
 })
 
@@ -62,7 +66,7 @@ function paintList(): void {
   const found = matching(model, filter)
   at('requests-note').textContent =
     `${count(found.length)} shown, of this process${model.untold > 0 ? `; ${count(model.untold)} more were too many to list` : ''}`
-  render(listView(found, model.nowMs, open), at('list'))
+  render(listView(found, model, open), at('list'))
   paintDetail()
 }
 
@@ -93,14 +97,18 @@ function paintDetail(): void {
 function askForKey(): void {
   const submit = (event: Event) => {
     event.preventDefault()
-    link.key = new FormData(event.target as HTMLFormElement).get('key') as string
+    const form = event.target as HTMLFormElement
+    link.key = new FormData(form).get('key') as string
+    form.reset()
+    isTrying = true
     login.close()
     model.link = 'connecting'
     void link.run()
   }
   render(
     html`<form @submit=${submit}><h2 id="login-title">This gateway asks for a key</h2>
-      <label>One of <code>HEADGATE_API_KEYS</code><input name="key" type="password" required autocomplete="current-password"></label>
+      ${isTrying ? html`<p class="refused" role="alert">It does not take that one.</p>` : nothing}
+      <label><span>One of <code>HEADGATE_API_KEYS</code></span><input name="key" type="password" required autocomplete="current-password"></label>
       <p class="note">Kept for this tab alone, until it is closed.</p><button>Look</button></form>`,
     login,
   )

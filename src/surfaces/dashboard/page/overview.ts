@@ -37,7 +37,10 @@ export function tilesView(model: Model) {
   const pools = Object.values(stats.pools)
   const sum = (of: (pool: (typeof pools)[number]) => number) => pools.reduce((all, pool) => all + of(pool), 0)
   const worst = (of: (pool: (typeof pools)[number]) => number | null) =>
-    pools.reduce<number | null>((most, pool) => Math.max(most ?? 0, of(pool) ?? 0), null)
+    pools.reduce<number | null>((most, pool) => {
+      const its = of(pool)
+      return its === null ? most : Math.max(most ?? 0, its)
+    }, null)
   const refused: Record<string, number> = {}
   for (const { provider429PerHour } of pools) {
     for (const [code, times] of Object.entries(provider429PerHour)) refused[code] = (refused[code] ?? 0) + times

@@ -5,6 +5,9 @@ import { count, duration } from './format.js'
 const HEIGHT = 190
 /** A gateway that just began shows what it has, not an hour of nothing. */
 const MIN_MINUTES = 10
+/** Axes end no lower, so that next to nothing looks like it. */
+const LEAST_RATE = 4
+const LEAST_WAIT_MS = 100
 
 type Columns = [xs: number[], ...ys: (number | null)[][]]
 
@@ -29,7 +32,6 @@ export class Plots {
     if (this.#plots.length === 0) this.#build()
     this.#plots.forEach((plot, index) => {
       plot.setData(data[index]!)
-      plot.setLegend({ idx: data[index]![0].length - 1 })
     })
   }
 
@@ -49,7 +51,11 @@ export class Plots {
       width: 1.6,
       points: { size: 4 },
       spanGaps: true,
-      value: (_, y) => (y == null ? '–' : value(y)),
+      // What the cursor is at; the last minute while it is elsewhere.
+      value: ({ data }, y, series, at) => {
+        const shown = at == null ? data[series]?.at(-1) : y
+        return shown == null ? '–' : value(shown)
+      },
       ...(fill && { fill: `${color(name)}26` }),
     })
     const axis = (values?: uPlot.Axis.Values): uPlot.Axis => ({
@@ -59,15 +65,15 @@ export class Plots {
       font: '11px system-ui',
       ...(values && { values }),
     })
-    const make = (root: HTMLElement, series: uPlot.Series[], values: (y: number) => string) =>
+    const make = (root: HTMLElement, series: uPlot.Series[], values: (y: number) => string, least: number) =>
       new uPlot(
         {
           width: root.clientWidth,
           height: HEIGHT,
           cursor: { points: { size: 6 } },
-          scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.08, 1)] } },
+          scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.08, least)] } },
           axes: [axis((_, ticks) => ticks.map(timeOf)), { ...axis((_, ticks) => ticks.map(values)), size: 54 }],
-          series: [{ label: 'at', value: (_, x) => (x == null ? '' : timeOf(x)) }, ...series],
+          series: [{ label: 'at', value: ({ data }, x) => timeOf(x ?? data[0].at(-1) ?? 0) }, ...series],
         },
         [[]],
         root,
@@ -82,11 +88,13 @@ export class Plots {
           line('429s', 'bad', count),
         ],
         count,
+        LEAST_RATE,
       ),
       make(
         this.#roots[1],
         [line('wait p50', 'calling', duration), line('wait p99', 'waiting-for-token', duration)],
         (y) => (y === 0 ? '0' : duration(y)),
+        LEAST_WAIT_MS,
       ),
     ]
   }

@@ -48,9 +48,15 @@ export function matching(model: Model, { text, state }: Filter): RequestView[] {
   return found.sort((a, b) => beganMs(b) - beganMs(a))
 }
 
-export function listView(found: readonly RequestView[], nowMs: number, onOpen: (id: string) => void) {
-  if (found.length === 0)
-    return html`<p class="empty">No request matches. Those that came while no page was open are not kept.</p>`
+export function listView(
+  found: readonly RequestView[],
+  { nowMs, recent }: Pick<Model, 'nowMs' | 'recent'>,
+  onOpen: (id: string) => void,
+) {
+  if (found.length === 0) {
+    const why = recent.isEmpty ? 'No request yet: the next one is shown here at once.' : 'No request matches.'
+    return html`<p class="empty">${why} Those that came while no page was open are not kept.</p>`
+  }
   return html`<div class="row heading" aria-hidden="true"><span>request</span><span>pool</span><span>tenant</span><span>state</span><span class="n">tries</span><span class="n">age</span><span>time spent</span></div>
     <div class="rows" @keydown=${moveFocus}>${found.slice(0, MAX_ROWS).map((request) => {
       const lastMs = request.end?.atMs ?? nowMs

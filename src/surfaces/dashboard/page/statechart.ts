@@ -12,7 +12,7 @@ const DOT_MS = 900
 const DOT_RADIUS = 2.6
 /** Dots a second on one transition, however busy it is. */
 const MAX_DOTS_PER_SECOND = 14
-const NARROW = window.matchMedia('(max-width: 760px)')
+const NARROW = window.matchMedia('(max-width: 1100px)')
 const CALM = window.matchMedia('(prefers-reduced-motion: reduce)')
 
 interface Track {
