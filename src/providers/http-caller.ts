@@ -196,9 +196,22 @@ async function pump(
   released: Promise<void>,
 ): Promise<void> {
   const decoder = new TextDecoder()
+  // Not Promise.race, which would leave something on `released` with every piece, to the end of the stream.
+  let isReleased = false
+  let goOn = () => {}
+  void released.then(() => {
+    isReleased = true
+    goOn()
+  })
+  const write = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      goOn = resolve
+      sink.write(text).then(resolve, reject)
+      if (isReleased) queueMicrotask(resolve)
+    })
   sink.open(head)
-  for await (const bytes of body) await Promise.race([sink.write(decoder.decode(bytes, { stream: true })), released])
-  await Promise.race([sink.write(`${decoder.decode()}\n\n`), released])
+  for await (const bytes of body) await write(decoder.decode(bytes, { stream: true }))
+  await write(`${decoder.decode()}\n\n`)
 }
 
 function isEventStream({ status, headers }: ResponseHead): boolean {

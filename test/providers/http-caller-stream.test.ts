@@ -1,4 +1,5 @@
 import type http from 'node:http'
+import v8 from 'node:v8'
 import { describe, expect, test } from 'vitest'
 import type { StreamSink } from '../../src/providers/http-caller.js'
 import { callerOf, closeOf, echo, inputOf, serve } from './http-harness.js'
@@ -43,6 +44,25 @@ describe('a streamed answer', () => {
     expect(await call).toMatchObject({ type: 'response', response: { status: 200, body: undefined } })
     expect(seen.texts.join('')).toBe('data: 你好\n\n\n')
     expect(seen.statuses).toEqual([200])
+  })
+
+  test('holds no more memory the more pieces it had', async () => {
+    const { url, response } = await streaming()
+    const { sink, seen } = sinkOf()
+    const call = callerOf().call(inputOf(url, { sink }))
+    const answer = await response
+    const promisesAfter = async (pieces: number) => {
+      while (seen.texts.length < pieces) {
+        const before = seen.texts.length
+        answer.write('data: x\n\n')
+        while (seen.texts.length === before) await new Promise((resolve) => setImmediate(resolve))
+      }
+      return v8.queryObjects(Promise, { format: 'count' }) as unknown as number
+    }
+    const few = await promisesAfter(10)
+    expect(await promisesAfter(1_010)).toBeLessThan(few + 500)
+    answer.end()
+    expect(await call).toMatchObject({ type: 'response' })
   })
 
   test('is read on only when the sink is through with what it has', async () => {
