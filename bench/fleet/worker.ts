@@ -144,7 +144,7 @@ class Bench implements Permits {
   #work(tenant: string, tokens: number, callMs: number): Work {
     return {
       answersInWords: false,
-      call: ({ maySend, signal }) => {
+      call: ({ maySend, cut: { signal } }) => {
         const grant = this.#grant
         const atMs = wallMs()
         if (!grant || !maySend()) {

@@ -11,6 +11,7 @@ import type { PoolPlan } from '../limits/plan.js'
 import type { LimitSpec } from '../limits/store.js'
 import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure } from '../providers/provider.js'
+import type { Cut } from './cut.js'
 import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, LeftCall, Outcome } from './request.js'
@@ -97,7 +98,7 @@ export interface Entry {
   grant: Grant | undefined
   /** The place among the waiters of the grant just void: the request goes on waiting there. */
   comeBack: Pick<TokenRequest, 'order' | 'sinceMs'> | undefined
-  call: AbortController | undefined
+  call: Cut | undefined
   callEnd: Promise<CallEnd> | undefined
   backoffTimer: TimerHandle | undefined
   deadlineTimer: TimerHandle | undefined

@@ -61,11 +61,11 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       return sent
     },
     async call(context) {
-      const { requestId, callTimeoutMs, signal, maySend } = context
+      const { requestId, callTimeoutMs, cut, maySend } = context
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
       const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
       const sink = stream && new AnswerSink(api, provider, stream, hidden, context)
-      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, signal, maySend }
+      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, signal: cut.signal, maySend }
       const result = await caller.call(sink ? { ...call, sink } : call)
       if (result.type === 'unsent') return result
       if (result.type === 'failed') {

@@ -6,6 +6,7 @@ import type { Grant } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
 import { Asking } from './asking.js'
 import { consequencesOf } from './consequences.js'
+import { Cut } from './cut.js'
 import { type BeginNote, Degrading } from './degrading.js'
 import {
   attemptFailed,
@@ -186,13 +187,13 @@ export class RequestRunner {
     const { grant, spec } = entry
     if (!grant) throw new Error('calling was entered without a grant')
     const { permits, config } = spec.pool
-    const call = new AbortController()
+    const call = new Cut()
     entry.call = call
     const context: CallContext = {
       requestId: spec.id,
       attempt: entry.attempt,
       callTimeoutMs: config.callTimeoutMs,
-      signal: call.signal,
+      cut: call,
       maySend: () => permits.maySend(grant),
       begin: (head) => entry.call === call && this.#begin(entry, { head }),
     }
@@ -240,7 +241,7 @@ export class RequestRunner {
     const { call, callEnd } = entry
     entry.call = undefined
     entry.grant = undefined
-    if (call && !(callEnd && entry.onLeave({ end: callEnd, cut: () => call.abort() }))) call.abort()
+    if (call && !(callEnd && entry.onLeave({ end: callEnd, cut: () => call.make() }))) call.make()
   }
 
   /** Ends the grant: at once after a whole answer, `guardMs` after the socket closed when the call was cut. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import type { Clock, TimerHandle } from '../clock.js'
 import type { PoolConfig } from '../config.js'
 import type { LimitObservation } from '../providers/limit-headers.js'
 import type { ApiName } from '../providers/apis.js'
@@ -11,13 +11,14 @@ import {
   type Usage,
 } from '../providers/provider.js'
 import { parseBody } from '../providers/wire.js'
+import { Cut } from './cut.js'
 
 export interface CallContext {
   readonly requestId: string
   readonly attempt: number
-  /** The call's own timeout: what cannot be cut off holds its slot no longer. A deadline that comes before it aborts. */
+  /** The call's own timeout: what cannot be cut off holds its slot no longer. A deadline that comes before it cuts. */
   readonly callTimeoutMs: number
-  readonly signal: AbortSignal
+  readonly cut: Cut
   /** Asked immediately before anything is sent. */
   readonly maySend: () => boolean
   /** Told when a streamed answer begins, just before its first event goes to the reader. */
@@ -69,54 +70,92 @@ export interface RunContext {
 /** The pool whose provider is called. */
 type Serving = Pick<PoolConfig, 'name' | 'provider'>
 
+type GovernedFunction = (context: RunContext) => Promise<unknown>
+
 /** Any asynchronous function. What it throws is classified by its HTTP status and provider code. */
-export function functionWork(
-  { name: pool, provider }: Serving,
-  clock: Clock,
-  fn: (context: RunContext) => Promise<unknown>,
-): Work {
-  return {
-    answersInWords: false,
-    call({ attempt, signal, callTimeoutMs, maySend }) {
-      if (!maySend()) return Promise.resolve({ type: 'unsent' })
-      return new Promise((resolve) => {
-        const controller = new AbortController()
-        let release = () => {}
-        // A function that ignores its signal keeps the slot until it ends, or until its time is up.
-        const over = new Promise<void>((done) => {
-          release = done
-        })
-        const stop = (failure: ProviderFailure) => {
-          resolve({ type: 'failed', failure, sent: 'cut', over })
-          controller.abort()
-        }
-        const onAbort = () => stop(CANCELLED)
-        const timer = clock.setTimeout(() => {
-          stop(failureOf('TMO', `the function did not settle within ${callTimeoutMs} ms`))
-          release()
-        }, callTimeoutMs)
-        const settle = (end: CallEnd) => {
-          clock.clearTimeout(timer)
-          signal.removeEventListener('abort', onAbort)
-          release()
-          resolve(end)
-        }
-        signal.addEventListener('abort', onAbort, { once: true })
-        let usage: Usage | undefined
-        const reportUsage: RunContext['reportUsage'] = ({ promptTokens, completionTokens }) => {
-          usage = { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
-        }
-        invoke(fn, { signal: controller.signal, attempt, pool, reportUsage }).then(
-          (value) => settle({ type: 'completed', value, usage }),
-          (error) => settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
-        )
-      })
-    },
+export function functionWork(serving: Serving, clock: Clock, fn: GovernedFunction): Work {
+  return new FunctionWork(serving, clock, fn)
+}
+
+class FunctionWork implements Work {
+  constructor(
+    private readonly serving: Serving,
+    private readonly clock: Clock,
+    private readonly fn: GovernedFunction,
+  ) {}
+
+  get answersInWords(): boolean {
+    return false
+  }
+
+  call(context: CallContext): Promise<CallEnd> {
+    if (!context.maySend()) return Promise.resolve({ type: 'unsent' })
+    return new Promise((resolve) => {
+      const { name: pool, provider } = this.serving
+      const run = new FunctionRun(this.clock, context, resolve)
+      invoke(this.fn, run.told(pool)).then(
+        (value) => run.settle({ type: 'completed', value, usage: run.usage }),
+        (error) => run.settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
+      )
+    })
+  }
+}
+
+/** One call of a function, and its end, of which only the first counts. */
+class FunctionRun {
+  usage: Usage | undefined = undefined
+  readonly #cut = new Cut()
+  readonly #timer: TimerHandle
+  /** Set once it was stopped: a function that ignores its signal keeps the slot until it ends, or its time is up. */
+  #release: (() => void) | undefined = undefined
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly context: CallContext,
+    private readonly resolve: (end: CallEnd) => void,
+  ) {
+    const { callTimeoutMs, cut } = context
+    cut.onMade = () => this.#stop(CANCELLED)
+    this.#timer = clock.setTimeout(() => {
+      this.#stop(failureOf('TMO', `the function did not settle within ${callTimeoutMs} ms`))
+      this.#release?.()
+    }, callTimeoutMs)
+  }
+
+  /** What the function is told. The signal is its own property, so that a copy has it too. */
+  told(pool: string): RunContext {
+    const cut = this.#cut
+    return {
+      attempt: this.context.attempt,
+      pool,
+      reportUsage: ({ promptTokens, completionTokens }) => {
+        this.usage = { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
+      },
+      get signal() {
+        return cut.signal
+      },
+    }
+  }
+
+  settle(end: CallEnd): void {
+    this.clock.clearTimeout(this.#timer)
+    this.context.cut.onMade = undefined
+    this.#release?.()
+    this.resolve(end)
+  }
+
+  #stop(failure: ProviderFailure): void {
+    if (this.#release) return
+    const over = new Promise<void>((done) => {
+      this.#release = done
+    })
+    this.resolve({ type: 'failed', failure, sent: 'cut', over })
+    this.#cut.make()
   }
 }
 
 /** Calls now, not a microtask later: the permission was checked immediately before. */
-async function invoke(fn: (context: RunContext) => Promise<unknown>, context: RunContext): Promise<unknown> {
+async function invoke(fn: GovernedFunction, context: RunContext): Promise<unknown> {
   return fn(context)
 }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { glm } from '../../src/providers/glm.js'
 import { openai } from '../../src/providers/openai-compatible.js'
 import type { Provider } from '../../src/providers/provider.js'
+import { Cut } from '../../src/request/cut.js'
 import { type CallEnd, functionWork, type RunContext } from '../../src/request/work.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
 
@@ -10,7 +11,7 @@ const TIMEOUT_MS = 5_000
 /** One call of a function that ends when the test says so. */
 function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = true } = {}) {
   const clock = new VirtualClock()
-  const abort = new AbortController()
+  const cut = new Cut()
   const contexts: RunContext[] = []
   let resolve: (value: unknown) => void = () => {}
   let reject: (error: unknown) => void = () => {}
@@ -27,7 +28,7 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
       requestId: 'r1',
       attempt: 3,
       callTimeoutMs: timeoutMs,
-      signal: abort.signal,
+      cut,
       maySend: () => maySend,
       begin: () => {},
     })
@@ -39,7 +40,7 @@ function callOf(provider: Provider = glm, { timeoutMs = TIMEOUT_MS, maySend = tr
     })
   return {
     clock,
-    abort,
+    cut,
     contexts,
     seen,
     call,
@@ -96,12 +97,11 @@ describe('functionWork', () => {
     const work = functionWork({ name: 'glm', provider: glm }, new VirtualClock(), () => {
       throw error
     })
-    const { signal } = new AbortController()
     const end = await work.call({
       requestId: 'r1',
       attempt: 1,
       callTimeoutMs: 1,
-      signal,
+      cut: new Cut(),
       maySend: () => true,
       begin: () => {},
     })
@@ -109,8 +109,8 @@ describe('functionWork', () => {
   })
 
   test('an abort ends the call at once and reaches the function; the slot stays until the function settles', async () => {
-    const { abort, contexts, seen, resolve, settle, clock } = callOf()
-    abort.abort()
+    const { cut, contexts, seen, resolve, settle, clock } = callOf()
+    cut.make()
     expect(contexts[0]!.signal.aborted).toBe(true)
     await settle()
     expect(seen.end).toMatchObject({
@@ -127,9 +127,25 @@ describe('functionWork', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  test('who asks for the signal early hears of the cut, who asks late finds it made, and a copy of the context has it', () => {
+    const { cut, contexts } = callOf()
+    const [context] = contexts as [RunContext]
+    const early = { ...context }.signal
+    let aborts = 0
+    early.addEventListener('abort', () => aborts++)
+    cut.make()
+    cut.make()
+    expect(aborts).toBe(1)
+    expect(context.signal).toBe(early)
+
+    const late = new Cut()
+    late.make()
+    expect(late.signal.aborted).toBe(true)
+  })
+
   test('aborted and rejecting it gives the slot back just the same', async () => {
-    const { abort, seen, reject, settle, clock } = callOf()
-    abort.abort()
+    const { cut, seen, reject, settle, clock } = callOf()
+    cut.make()
     reject(new Error('AbortError'))
     await settle()
     expect(seen).toMatchObject({ over: true, end: { sent: 'cut', failure: { code: 'CANCELLED' } } })
@@ -137,9 +153,9 @@ describe('functionWork', () => {
   })
 
   test('aborted and deaf to it, it keeps the slot until its time is up', async () => {
-    const { abort, seen, clock } = callOf()
+    const { cut, seen, clock } = callOf()
     await clock.advanceAsync(1_000)
-    abort.abort()
+    cut.make()
     await clock.advanceAsync(TIMEOUT_MS - 1_001)
     expect(seen.over).toBe(false)
     await clock.advanceAsync(1)

@@ -25,7 +25,7 @@ export function simWork(line: Line, request: RequestPlan): Work {
     answersInWords: true,
     async call(context): Promise<CallEnd> {
       await connect(line)
-      if (context.signal.aborted) return { type: 'failed', failure: CANCELLED, sent: 'nothing' }
+      if (context.cut.signal.aborted) return { type: 'failed', failure: CANCELLED, sent: 'nothing' }
       if (!context.maySend()) return { type: 'unsent' }
       return exchange(line, line.write(request, context.attempt), context)
     },
@@ -40,7 +40,7 @@ function connect({ random, clock }: Line): Promise<void> | undefined {
   return new Promise((resolve) => clock.setTimeout(resolve, delayMs))
 }
 
-function exchange(line: Line, call: Call, { signal, callTimeoutMs }: CallContext): Promise<CallEnd> {
+function exchange(line: Line, call: Call, { cut: { signal }, callTimeoutMs }: CallContext): Promise<CallEnd> {
   const { clock, provider, random } = line
   return new Promise((resolve) => {
     const end = (how: CallEnd) => {
@@ -48,7 +48,7 @@ function exchange(line: Line, call: Call, { signal, callTimeoutMs }: CallContext
       signal.removeEventListener('abort', abort)
       resolve(how)
     }
-    const cut = (failure: (CallEnd & { type: 'failed' })['failure']) => {
+    const stop = (failure: (CallEnd & { type: 'failed' })['failure']) => {
       call.answer = undefined
       const over = new Promise<void>((closed) => {
         clock.setTimeout(
@@ -61,8 +61,8 @@ function exchange(line: Line, call: Call, { signal, callTimeoutMs }: CallContext
       })
       end({ type: 'failed', failure, sent: 'cut', over })
     }
-    const abort = () => cut(CANCELLED)
-    const timer = clock.setTimeout(() => cut(failureOf('TMO', 'no answer in time')), callTimeoutMs)
+    const abort = () => stop(CANCELLED)
+    const timer = clock.setTimeout(() => stop(failureOf('TMO', 'no answer in time')), callTimeoutMs)
     signal.addEventListener('abort', abort, { once: true })
     call.answer = (answer) =>
       clock.run(() => {
