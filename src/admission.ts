@@ -208,7 +208,7 @@ export class Admissions {
     const waitMs = () => this.#estimateMs(fits, askedIn)
     const weight = tenantWeight * classWeight
     const start = () => runner.start(spec)
-    const admission = { id, flowKey: spec.flowKey, weight, deadlineMs, signal, waitMs, start }
+    const admission = { flowKey: spec.flowKey, weight, deadlineMs, signal, waitMs, start }
     const { intake } = target
     const place = (its: Admission): Admitted => ({
       enter: async () => {

@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncResource } from 'node:async_hooks'
 import PQueue, { type QueueAddOptions } from 'p-queue'
 import type { Clock, TimerHandle } from '../clock.js'
 import { FairQueue, type Place } from '../dispatch/fair-queue.js'
@@ -10,24 +10,26 @@ import { type JobOptions, JobQueue } from './job-queue.js'
 const MAX_AT_GATE = 1_000_000
 
 export interface Admission {
-  readonly id: string
   readonly flowKey: string
   readonly weight: number
   /** Local time after which waiting at the gate is over; undefined for never. */
   readonly deadlineMs: number | undefined
   readonly signal: AbortSignal | undefined
   /** How long it would wait if it came now, in ms: for whoever is turned away. */
-  readonly waitMs: () => number
+  waitMs(): number
   /** Creates the request; called in the same turn in which its place becomes free. */
-  readonly start: () => RunningRequest
+  start(): RunningRequest
 }
 
 interface Ticket {
   readonly admission: Admission
+  /** Whoever listens finds the producer's context, not that of the request that made room. */
+  readonly scope: AsyncResource
   readonly resolve: (running: RunningRequest) => void
   readonly reject: (error: HeadgateError) => void
-  readonly timer: TimerHandle | undefined
-  readonly onAbort: (() => void) | undefined
+  place: Place<Ticket> | undefined
+  timer: TimerHandle | undefined
+  onAbort: (() => void) | undefined
 }
 
 /**
@@ -42,6 +44,7 @@ export class Intake {
   readonly #queue: PQueue<JobQueue, JobOptions & QueueAddOptions>
   readonly #gate = new FairQueue<Ticket>()
   #closed: HeadgateError | undefined
+  #lastJob = 0
 
   constructor(
     private readonly name: string,
@@ -111,41 +114,46 @@ export class Intake {
   }
 
   #line(admission: Admission, resolve: Ticket['resolve'], reject: Ticket['reject']): void {
-    const { signal, deadlineMs, flowKey, weight } = admission
-    let place: Place<Ticket> | undefined
-    const leave = (error: HeadgateError) => {
-      if (!place || !this.#gate.remove(place)) return
-      this.#drop(ticket)
-      reject(error)
+    const scope = new AsyncResource('HeadgateTicket')
+    const ticket: Ticket = { admission, scope, resolve, reject, place: undefined, timer: undefined, onAbort: undefined }
+    ticket.place = this.#gate.add(admission.flowKey, admission.weight, 1, ticket)
+    if (admission.deadlineMs !== undefined) this.#awaitDeadline(ticket, admission.deadlineMs)
+    if (admission.signal) this.#awaitAbort(ticket, admission.signal)
+  }
+
+  #awaitDeadline(ticket: Ticket, deadlineMs: number): void {
+    const miss = () => {
+      const message = `pool ${this.name}: the deadline passed before the queue had a place`
+      const hint = hintOf(ticket.admission)
+      this.#leave(ticket, new HeadgateError('DEADLINE_EXCEEDED', message, { retryable: true, ...hint }))
     }
-    const onAbort = signal ? () => leave(cancelledAtGate()) : undefined
-    const onDeadline = () =>
-      leave(
-        new HeadgateError('DEADLINE_EXCEEDED', `pool ${this.name}: the deadline passed before the queue had a place`, {
-          retryable: true,
-          ...hintOf(admission),
-        }),
-      )
-    const timer =
-      deadlineMs === undefined ? undefined : this.clock.setTimeout(onDeadline, deadlineMs - this.clock.now())
-    // Whoever listens finds the producer's context, not that of the request that made room.
-    const start = AsyncLocalStorage.bind(admission.start)
-    const ticket: Ticket = { admission: { ...admission, start }, resolve, reject, timer, onAbort }
-    place = this.#gate.add(flowKey, weight, 1, ticket)
-    if (onAbort) signal?.addEventListener('abort', onAbort, { once: true })
+    ticket.timer = this.clock.setTimeout(miss, deadlineMs - this.clock.now())
+  }
+
+  #awaitAbort(ticket: Ticket, signal: AbortSignal): void {
+    ticket.onAbort = () => this.#leave(ticket, cancelledAtGate())
+    signal.addEventListener('abort', ticket.onAbort, { once: true })
+  }
+
+  #leave(ticket: Ticket, error: HeadgateError): void {
+    if (!ticket.place || !this.#gate.remove(ticket.place)) return
+    this.#drop(ticket)
+    ticket.reject(error)
   }
 
   #fill(): void {
     while (this.#gate.size > 0 && this.#queue.size < this.maxQueued) {
       const ticket = this.#gate.shift()!
       this.#drop(ticket)
-      ticket.resolve(this.#enter(ticket.admission))
+      ticket.resolve(ticket.scope.runInAsyncScope(this.#enter, this, ticket.admission))
     }
   }
 
   #enter(admission: Admission): RunningRequest {
-    const { id, flowKey, weight } = admission
     const running = admission.start()
+    const { flowKey, weight } = admission
+    // p-queue makes a symbol of it, hence not the request's own.
+    const id = String(++this.#lastJob)
     running.onDoneWhileQueued = () => {
       this.#jobs.remove(id)
       this.#fill()
@@ -160,8 +168,8 @@ export class Intake {
   }
 }
 
-function hintOf({ waitMs }: Admission): { readonly retryAfterMs?: number } {
-  const retryAfterMs = Math.ceil(waitMs())
+function hintOf(admission: Admission): { readonly retryAfterMs?: number } {
+  const retryAfterMs = Math.ceil(admission.waitMs())
   return Number.isFinite(retryAfterMs) ? { retryAfterMs } : {}
 }
 

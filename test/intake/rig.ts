@@ -31,7 +31,7 @@ export class Rig {
   admissionOf(producer: Producer, more: Partial<Admission> = {}): Admission {
     const start = () => this.#start(producer)
     const waits = { deadlineMs: undefined, signal: undefined, waitMs: () => 0 }
-    return { id: producer.id, flowKey: 'flow', weight: 1, ...waits, start, ...more }
+    return { flowKey: 'flow', weight: 1, ...waits, start, ...more }
   }
 
   newProducer(id = String(this.producers.length)): Producer {
@@ -40,8 +40,8 @@ export class Rig {
     return producer
   }
 
-  enter(more: Partial<Admission> = {}): Producer {
-    const producer = this.newProducer(more.id)
+  enter({ id, ...more }: Partial<Admission> & { id?: string } = {}): Producer {
+    const producer = this.newProducer(id)
     this.intake.enter(this.admissionOf(producer, more)).catch((error: HeadgateError) => {
       producer.error = error
       this.#move(producer, 'turned away')

@@ -100,7 +100,7 @@ export class SimProcess {
     }
     this.#intakes
       .get(request.pool)!
-      .enter({ id, flowKey, weight, deadlineMs, signal: cancel?.signal, waitMs: () => 0, start })
+      .enter({ flowKey, weight, deadlineMs, signal: cancel?.signal, waitMs: () => 0, start })
       .catch((error: Error) =>
         world.trace.event(`turned${id}`, () => `${this.name} #${id} turned away: ${error.message}`),
       )
