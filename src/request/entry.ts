@@ -79,7 +79,8 @@ type Spent = { -readonly [K in 'attempts' | 'queuedMs' | 'waitedMs' | 'calledMs'
 export interface Entry {
   /** In the pool where it is called, or where the wait looks shortest. */
   spec: RequestSpec
-  readonly inbox: RequestEvent[]
+  /** What was sent while another event was under way; most requests never need one. */
+  inbox: RequestEvent[] | undefined
   readonly msIn: Record<RequestState, number>
   actor: GateRequest['actor']
   state: RequestState
@@ -118,12 +119,15 @@ export interface Entry {
   resolve: (outcome: Outcome) => void
 }
 
+const nothing = () => {}
+const letGo = () => false
+
 export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entry['resolve']): Entry {
   return {
     spec,
     actor,
     resolve,
-    inbox: [],
+    inbox: undefined,
     msIn: { queued: 0, 'waiting-for-token': 0, calling: 0, 'backing-off': 0, degraded: 0, done: 0 },
     state: 'queued',
     sinceMs: spec.arrivedMs,
@@ -147,8 +151,8 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     helper: undefined,
     helped: { attempts: 0, queuedMs: 0, waitedMs: 0, calledMs: 0, backedOffMs: 0 },
     endedBy: undefined,
-    onEnd: () => {},
-    onLeave: () => false,
+    onEnd: nothing,
+    onLeave: letGo,
   }
 }
 

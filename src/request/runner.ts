@@ -19,6 +19,7 @@ import {
   outcomeOf,
   type RequestSpec,
 } from './entry.js'
+import { Follower, type Heard } from './follower.js'
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
 import type { Outcome, RunningRequest } from './request.js'
@@ -52,6 +53,10 @@ export class RequestRunner {
   readonly #asking: Asking
   readonly live: LiveRequests
   readonly inspection = new Inspection(this.#entries)
+  readonly #heard: Heard = {
+    step: (entry, { value, context }) => this.#follow(entry, value, context),
+    crash: (entry, error) => this.#crash(entry, error),
+  }
 
   constructor(options: RunnerOptions) {
     this.#options = options
@@ -111,15 +116,9 @@ export class RequestRunner {
     // Who stands in for another is no traffic of its own.
     if (spec.fallbackFor === undefined) this.#options.retryBudget?.earn()
     this.#emitTransition(entry, null, 'xstate.init', 0)
-    actor.subscribe({
-      next: ({ value, context }) => this.#follow(entry, value, context),
-      error: (error) => this.#crash(entry, error),
-    })
+    actor.subscribe(new Follower(entry, this.#heard))
     actor.start()
-    if (spec.deadlineMs !== undefined) {
-      const miss = () => this.#send(entry, { type: 'DEADLINE' })
-      entry.deadlineTimer = clock.setTimeout(miss, spec.deadlineMs - clock.now())
-    }
+    if (spec.deadlineMs !== undefined) this.#awaitDeadline(entry, spec.deadlineMs)
     return runningOf(entry, outcome, {
       send: (event) => this.#send(entry, event),
       begin: (one, note) => this.#begin(one, note),
@@ -138,16 +137,26 @@ export class RequestRunner {
 
   /** One event at a time: what an effect sends waits until the event that caused it is through. None to what is done. */
   #send(entry: Entry, event: RequestEvent): void {
-    entry.inbox.push(event)
-    if (entry.processing) return
+    if (entry.processing) {
+      entry.inbox ??= []
+      entry.inbox.push(event)
+      return
+    }
     entry.processing = true
-    for (let next = entry.inbox.shift(); next && this.#entries.has(entry.spec.id); next = entry.inbox.shift()) {
+    let next: RequestEvent | undefined = event
+    while (next && this.#entries.has(entry.spec.id)) {
       entry.event = next.type
       entry.actor.send(next)
+      next = entry.inbox?.shift()
     }
     // Events sent to the actor from outside can only be a cancellation.
     entry.event = 'CANCEL'
     entry.processing = false
+  }
+
+  #awaitDeadline(entry: Entry, deadlineMs: number): void {
+    const { clock } = this.#options
+    entry.deadlineTimer = clock.setTimeout(() => this.#send(entry, { type: 'DEADLINE' }), deadlineMs - clock.now())
   }
 
   #follow(entry: Entry, to: RequestState, context: RequestContext): void {
@@ -165,7 +174,9 @@ export class RequestRunner {
     const { id, pool, tenant } = entry.spec
     const { toldPool: movedFrom } = entry
     entry.toldPool = pool.config.name
-    this.#options.events.emitSafely('transition', {
+    const { events } = this.#options
+    if (events.listenerCount('transition') === 0) return
+    events.emitSafely('transition', {
       requestId: id,
       pool: entry.toldPool,
       ...(movedFrom !== entry.toldPool && { movedFrom }),
