@@ -25,7 +25,7 @@ import { LiveRequests } from './live.js'
 import type { Outcome, RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import type { RetryBudget } from './retry-budget.js'
-import { runningOf } from './running.js'
+import { type RunningEnds, runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
 import type { CallContext, CallEnd } from './work.js'
 
@@ -56,6 +56,10 @@ export class RequestRunner {
   readonly #heard: Heard = {
     step: (entry, { value, context }) => this.#follow(entry, value, context),
     crash: (entry, error) => this.#crash(entry, error),
+  }
+  readonly #ends: RunningEnds = {
+    send: (entry, event) => this.#send(entry, event),
+    begin: (entry, note) => this.#begin(entry, note),
   }
 
   constructor(options: RunnerOptions) {
@@ -119,10 +123,7 @@ export class RequestRunner {
     actor.subscribe(new Follower(entry, this.#heard))
     actor.start()
     if (spec.deadlineMs !== undefined) this.#awaitDeadline(entry, spec.deadlineMs)
-    return runningOf(entry, outcome, {
-      send: (event) => this.#send(entry, event),
-      begin: (one, note) => this.#begin(one, note),
-    })
+    return runningOf(entry, outcome, this.#ends)
   }
 
   /** Resolves when every request is done. */
