@@ -128,13 +128,15 @@ class Bench implements Permits {
   }
 
   request(request: Parameters<Permits['request']>[0]): void {
-    this.dispatcher.request({
-      ...request,
-      onGrant: (grant) => {
+    const onGrant = request.onGrant.bind(request)
+    // The same object: the dispatcher writes the place in line into it.
+    Object.assign(request, {
+      onGrant: (grant: Grant) => {
         this.#grant = grant
-        request.onGrant(grant)
+        onGrant(grant)
       },
     })
+    this.dispatcher.request(request)
   }
 
   withdraw: Permits['withdraw'] = (request) => this.dispatcher.withdraw(request)

@@ -1,3 +1,5 @@
+import type { Place } from './fair-queue.js'
+
 /** The dispatcher's permission to call now. Void after `sendByMs`. */
 export interface Grant {
   readonly number: number
@@ -37,10 +39,12 @@ export interface TokenRequest {
   readonly sinceMs: number
   readonly callTimeoutMs: number
   /** Set by the dispatcher; a request that comes back with it, after a grant that went void, keeps its place. */
-  order?: number
-  readonly onGrant: (grant: Grant) => void
+  order?: number | undefined
+  /** The dispatcher's own. */
+  place?: Place<TokenRequest> | undefined
+  onGrant(grant: Grant): void
   /** The cost exceeds the limit `id` as it now stands, `max`. */
-  readonly onRefused: (id: string, max: number) => void
+  onRefused(id: string, max: number): void
 }
 
 /** What a provider's headers said of a limit. */

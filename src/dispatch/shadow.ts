@@ -40,7 +40,7 @@ export class Shadow implements Permits {
   }
 
   request(request: TokenRequest): void {
-    const { pool, tenant, flowKey, draws, tokens, callTimeoutMs } = request
+    const { pool, tenant, tenantWeight, classWeight, flowKey, draws, tokens, sinceMs, callTimeoutMs } = request
     const nowMs = this.clock.now()
     const grant: Grant = {
       number: -++this.#number,
@@ -59,7 +59,7 @@ export class Shadow implements Permits {
     const twin: Twin = {
       grant: undefined,
       request: {
-        ...request,
+        ...{ pool, tenant, tenantWeight, classWeight, flowKey, draws, tokens, sinceMs, callTimeoutMs },
         onGrant: (granted) => {
           this.dispatcher.maySend(granted)
           twin.grant = granted

@@ -1,6 +1,6 @@
 import { serviceRates } from '../limits/plan.js'
 import type { ExchangeReply, FlowStatement, GroupSpec } from '../limits/store.js'
-import { FairQueue, type Place } from './fair-queue.js'
+import { FairQueue } from './fair-queue.js'
 import type { TokenRequest } from './grant.js'
 import { isUnheard, type LocalFlow, newLocalFlow, serviceOf, stateFlow } from './local-flow.js'
 
@@ -15,7 +15,6 @@ const SLOT_SHARE = 0.1
 /** Who waits in this process, in fair order, and what the store knows of them. */
 export class Waiters {
   readonly #queue = new FairQueue<TokenRequest>()
-  readonly #places = new Map<TokenRequest, Place<TokenRequest>>()
   readonly #flows = new Map<string, LocalFlow>()
   readonly #dirty = new Set<LocalFlow>()
   /** How long a call holds its slot, by pool: an average over the last ones. */
@@ -48,7 +47,7 @@ export class Waiters {
     const service = serviceOf(flow, request.tokens)
     const place = this.#queue.add(flow.key, request.tenantWeight * request.classWeight, service, request, request.order)
     request.order = place.order
-    this.#places.set(request, place)
+    request.place = place
     flow.first = place.flow.first
     flow.waiting++
     flow.load += service
@@ -58,9 +57,9 @@ export class Waiters {
 
   /** Takes a request out that waits no longer; `served` if its flow pays for it. False if it did not wait. */
   remove(request: TokenRequest, served = false): boolean {
-    const place = this.#places.get(request)
+    const { place } = request
     if (!place) return false
-    this.#places.delete(request)
+    request.place = undefined
     if (served) this.#queue.take(place)
     else this.#queue.remove(place)
     const flow = this.#flows.get(request.flowKey)!

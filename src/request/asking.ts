@@ -1,7 +1,8 @@
 import type { RequestEvent } from '../../machines/request-machine.js'
 import type { Clock } from '../clock.js'
-import type { TokenRequest } from '../dispatch/grant.js'
+import type { Grant } from '../dispatch/grant.js'
 import type { Entry, RequestSpec } from './entry.js'
+import { Wait, type WaitEnds } from './wait.js'
 
 /** Who has not been granted by then waits in the other pools' lines too. */
 const ELSEWHERE_AFTER_MS = 50
@@ -11,6 +12,11 @@ const ELSEWHERE_AFTER_MS = 50
  * the model as well. The first grant takes the request, and it leaves the other lines.
  */
 export class Asking {
+  readonly #ends: WaitEnds = {
+    granted: (wait, grant) => this.#granted(wait, grant),
+    refused: (wait, limitId, max) => this.#refused(wait, limitId, max),
+  }
+
   constructor(
     private readonly clock: Clock,
     private readonly send: (entry: Entry, event: RequestEvent) => void,
@@ -26,7 +32,9 @@ export class Asking {
 
   end(entry: Entry): void {
     this.clock.clearTimeout(entry.elsewhereTimer)
-    for (const { spec, request } of entry.asks.splice(0)) spec.pool.permits.withdraw(request)
+    const { waits } = entry
+    entry.waits = []
+    for (const wait of waits) wait.spec.pool.permits.withdraw(wait)
   }
 
   #askElsewhere(entry: Entry): void {
@@ -35,47 +43,41 @@ export class Asking {
   }
 
   #ask(entry: Entry, spec: RequestSpec): void {
-    const request: TokenRequest = {
-      pool: spec.pool.plan.index,
-      flowKey: spec.flowKey,
-      tenant: spec.tenant,
-      tenantWeight: spec.tenantWeight,
-      classWeight: spec.classWeight,
-      draws: spec.draws,
-      tokens: spec.estimatedTokens,
-      sinceMs: this.clock.now(),
-      callTimeoutMs: spec.pool.config.callTimeoutMs,
-      ...(spec === entry.spec && entry.comeBack),
-      onGrant: (grant) => {
-        this.#leave(entry, request)
-        if (spec.detours && !spec.detours.take(spec)) {
-          spec.pool.permits.settle(grant, { unsent: true })
-          if (entry.asks.length === 0) this.#askElsewhere(entry)
-          return
-        }
-        const { order, sinceMs } = request
-        entry.comeBack = { ...(order !== undefined && { order }), sinceMs }
-        entry.spec = spec
-        entry.grant = grant
-        this.send(entry, { type: 'TOKEN_GRANTED' })
-      },
-      onRefused: (limitId, max) => {
-        this.#leave(entry, request)
-        const message = `the request costs more than ${limitId} allows: at most ${max}`
-        entry.failure = { class: 'BAD', code: 'BAD_REQUEST', retryable: false, mendable: false, message }
-        // Another pool may allow it.
-        spec.detours?.bar(spec)
-        if (entry.asks.length === 0) this.#askElsewhere(entry)
-        if (entry.asks.length === 0) this.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
-      },
+    const back = spec === entry.spec ? entry.comeBack : undefined
+    const wait = new Wait(entry, spec, this.#ends, back?.sinceMs ?? this.clock.now(), back?.order)
+    // Almost always the only one, and an array that grows takes room for 16 more.
+    entry.waits = entry.waits.length === 0 ? [wait] : [...entry.waits, wait]
+    spec.pool.permits.request(wait)
+  }
+
+  #granted(wait: Wait, grant: Grant): void {
+    const { entry, spec } = wait
+    this.#leave(wait)
+    if (spec.detours && !spec.detours.take(spec)) {
+      spec.pool.permits.settle(grant, { unsent: true })
+      if (entry.waits.length === 0) this.#askElsewhere(entry)
+      return
     }
-    entry.asks.push({ spec, request })
-    spec.pool.permits.request(request)
+    entry.comeBack = wait
+    entry.spec = spec
+    entry.grant = grant
+    this.send(entry, { type: 'TOKEN_GRANTED' })
+  }
+
+  #refused(wait: Wait, limitId: string, max: number): void {
+    const { entry, spec } = wait
+    this.#leave(wait)
+    const message = `the request costs more than ${limitId} allows: at most ${max}`
+    entry.failure = { class: 'BAD', code: 'BAD_REQUEST', retryable: false, mendable: false, message }
+    // Another pool may allow it.
+    spec.detours?.bar(spec)
+    if (entry.waits.length === 0) this.#askElsewhere(entry)
+    if (entry.waits.length === 0) this.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
   }
 
   /** This line is over; the others are left with the state. */
-  #leave(entry: Entry, request: TokenRequest): void {
-    const index = entry.asks.findIndex((ask) => ask.request === request)
-    if (index >= 0) entry.asks.splice(index, 1)
+  #leave(wait: Wait): void {
+    const { entry } = wait
+    entry.waits = entry.waits.filter((other) => other !== wait)
   }
 }

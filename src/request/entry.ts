@@ -3,7 +3,7 @@ import type { RequestState } from '../../machines/vocabulary.js'
 import type { KnownAnswer } from '../answers/answer.js'
 import type { TimerHandle } from '../clock.js'
 import type { PoolConfig } from '../config.js'
-import type { Grant, TokenRequest } from '../dispatch/grant.js'
+import type { Grant } from '../dispatch/grant.js'
 import type { Permits } from '../dispatch/shadow.js'
 import { HeadgateError } from '../errors.js'
 import type { AttemptFailedEvent, OutcomeEvent } from '../events.js'
@@ -16,6 +16,7 @@ import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, LeftCall, Outcome } from './request.js'
 import type { RetryBudget } from './retry-budget.js'
+import type { Wait } from './wait.js'
 import type { CallEnd, Work } from './work.js'
 
 /** What a request needs to know of its pool. */
@@ -94,11 +95,11 @@ export interface Entry {
   event: string
   processing: boolean
   /** The lines in which it waits for a grant. */
-  readonly asks: { readonly spec: RequestSpec; readonly request: TokenRequest }[]
+  waits: readonly Wait[]
   elsewhereTimer: TimerHandle | undefined
   grant: Grant | undefined
-  /** The place among the waiters of the grant just void: the request goes on waiting there. */
-  comeBack: Pick<TokenRequest, 'order' | 'sinceMs'> | undefined
+  /** The wait that the running call's grant ended: should that be void, the request goes on waiting in its place. */
+  comeBack: Pick<Wait, 'order' | 'sinceMs'> | undefined
   call: Cut | undefined
   callEnd: Promise<CallEnd> | undefined
   backoffTimer: TimerHandle | undefined
@@ -136,7 +137,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     detour: undefined,
     event: 'CANCEL',
     processing: false,
-    asks: [],
+    waits: [],
     elsewhereTimer: undefined,
     grant: undefined,
     comeBack: undefined,

@@ -220,7 +220,7 @@ export const MUTATIONS: readonly Mutation[] = [
             asked.onGrant(known)
             return
           }
-          const { onGrant } = asked
+          const onGrant = asked.onGrant.bind(asked)
           process.dispatcher.request(
             Object.assign(asked, {
               onGrant: (grant: Grant) => {

@@ -15,7 +15,8 @@ export class PermitsProbe implements Permits {
 
   request(asked: TokenRequest): void {
     const { process, request_, watchers } = this
-    const { onGrant, onRefused } = asked
+    const onGrant = asked.onGrant.bind(asked)
+    const onRefused = asked.onRefused.bind(asked)
     // The same object: the dispatcher writes the place in line into it.
     Object.assign(asked, {
       onGrant: (grant: Grant) => {
