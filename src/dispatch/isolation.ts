@@ -87,7 +87,8 @@ export class Isolation {
     const blocked = new Set<string>()
     for (const request of this.waiters.next(MAX_LOOK)) {
       if (blocked.has(request.flowKey)) continue
-      const atMs = this.#floor.fitsAt(request.draws, request.tokens, nowMs)
+      const opensMs = this.#opensMs(request.pool)
+      const atMs = opensMs > nowMs ? opensMs : this.#floor.fitsAt(request.draws, request.tokens, nowMs)
       if (atMs === nowMs) {
         this.#give(request, nowMs)
         continue
@@ -97,6 +98,15 @@ export class Isolation {
     }
     this.#serving = false
     if (nextMs < Number.POSITIVE_INFINITY) this.#alarm.set(nextMs)
+  }
+
+  /** Local time at which a pool is open again, by what the store said last and what was found out since. */
+  #opensMs(pool: number): number {
+    const { paused, coolDowns } = this.session.known
+    if (paused.includes(pool)) return Number.POSITIVE_INFINITY
+    let untilMs = this.session.owed.coolDownOf(pool)
+    for (const [its, endMs] of coolDowns) if (its === pool) untilMs = Math.max(untilMs, endMs)
+    return untilMs > 0 ? this.sync.localWhen(untilMs) : 0
   }
 
   #open(): void {

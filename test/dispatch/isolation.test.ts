@@ -84,6 +84,22 @@ describe('a process cut off from the store', () => {
     expect(books.worst()).toBeLessThanOrEqual(REQUESTS)
   })
 
+  test('waits out a cool-down that it finds out itself', async () => {
+    const { fleet, books, processes } = await busyFleet(2)
+    const [cut] = processes
+    cut!.store.lose = 'request'
+    await fleet.clock.advanceAsync(LEASE_MS + WINDOW_MS + HOLD_MS + WINDOW_MS)
+    const wait = cut!.ask()
+    while (wait.grants.length === 0) await fleet.clock.advanceAsync(100)
+    const fromMs = fleet.clock.now()
+    cut!.dispatcher.maySend(wait.grants[0]!)
+    cut!.dispatcher.settle(wait.grants[0]!, { coolDownMs: 3 * WINDOW_MS })
+    await fleet.clock.advanceAsync(5 * WINDOW_MS)
+    const sent = books.of(cut!, fromMs + 1)
+    expect(sent.length).toBeGreaterThan(0)
+    expect(Math.min(...sent)).toBeGreaterThanOrEqual(fromMs + 3 * WINDOW_MS)
+  })
+
   test('meanwhile the others leave its floor alone, and have all of the limit afterwards', async () => {
     const { fleet, books, processes } = await busyFleet(2)
     const [cut, other] = processes
