@@ -1,5 +1,7 @@
 // Many streams held open through `headgate serve`, and clients that hang up: `node bench/streams.mjs [--streams 10000]
-// [--seconds 60] [--hang-ups 1000]`, after a build. Each stream gets an event a second. Prints one JSON object.
+// [--seconds 60] [--every 5] [--hang-ups 1000] [--serves 2]`, after a build. Each stream gets an event every 5 seconds.
+// A stream takes two open files in `serve` (see `ulimit -n`); several share the pool through a Redis of their own, which
+// needs redis-server on the PATH. Prints one JSON object.
 // The provider here only counts and sends: the simulator's own work would be measured besides.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,15 +18,19 @@ const { values } = parseArgs({
   options: {
     streams: { type: 'string', default: '10000' },
     seconds: { type: 'string', default: '60' },
+    every: { type: 'string', default: '5' },
     'hang-ups': { type: 'string', default: '1000' },
+    serves: { type: 'string', default: '2' },
     // One process of the three: both ends of a stream would share a core with what is measured.
     role: { type: 'string', default: 'main' },
   },
 })
-const [streams, seconds, hangUps] = [values.streams, values.seconds, values['hang-ups']].map(Number)
+const [streams, seconds, every, hangUps, serves] = ['streams', 'seconds', 'every', 'hang-ups', 'serves'].map((name) =>
+  Number(values[name]),
+)
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** A provider whose streams last as long as the body's `seconds` says, with an event a second. */
+/** A provider whose streams last as long as the body's `seconds` says. */
 async function provide() {
   const open = new Set()
   let most = 0
@@ -50,8 +56,9 @@ async function provide() {
   setInterval(() => {
     for (const stream of open) {
       stream.left--
-      if (stream.left > 0) stream.response.write(eventOf(stream.left))
-      else if (!stream.ended) {
+      if (stream.left > 0) {
+        if (stream.left % every === 0) stream.response.write(eventOf(stream.left))
+      } else if (!stream.ended) {
         stream.ended = true
         stream.response.end('data: [DONE]\n\n')
       }
@@ -68,14 +75,14 @@ function eventOf(left) {
 }
 
 function startRole(role) {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--role', role], {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--role', role, '--every', values.every], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   process.once('exit', () => child.kill('SIGKILL'))
   return child
 }
 
-/** Opens a stream; resolves with whether it came to its end. `hangUpMs`: leaves after so long, wherever it is. */
+/** Opens a stream; resolves with `whole` where it came to its end, else with what happened. `hangUpMs`: leaves after so long, wherever it is. */
 function take(port, length, hangUpMs) {
   return new Promise((resolve) => {
     const body = JSON.stringify({
@@ -86,14 +93,14 @@ function take(port, length, hangUpMs) {
     })
     const call = request({ port, host: '127.0.0.1', path: '/v1/chat/completions', method: 'POST', agent: false })
     if (hangUpMs !== undefined) setTimeout(() => call.destroy(), hangUpMs)
-    call.on('error', () => resolve(false))
+    call.on('error', ({ code, message }) => resolve(code ?? message))
     call.on('response', (response) => {
       let tail = ''
       response.setEncoding('utf8').on('data', (text) => {
         tail = (tail + text).slice(-20)
       })
-      response.on('end', () => resolve(response.statusCode === 200 && tail.includes('[DONE]')))
-      response.on('error', () => resolve(false))
+      response.on('end', () => resolve(tail.includes('[DONE]') ? 'whole' : `${response.statusCode} …${tail}`))
+      response.on('error', ({ code, message }) => resolve(code ?? message))
     })
     call.end(body)
   })
@@ -101,13 +108,16 @@ function take(port, length, hangUpMs) {
 
 /** Clients in a process of their own. */
 function beClient() {
-  process.on('message', async ({ port, count, length, hangUp, rampMs }) => {
+  process.on('message', async ({ ports, count, length, hangUp, rampMs }) => {
     const results = []
     for (let index = 0; index < count; index++) {
-      results.push(take(port, length, hangUp ? Math.random() * 3_000 : undefined))
+      results.push(take(ports[index % ports.length], length, hangUp ? Math.random() * 3_000 : undefined))
       if (index % 50 === 49) await wait((rampMs * 50) / count)
     }
-    process.send({ whole: (await Promise.all(results)).filter(Boolean).length })
+    const ends = {}
+    for (const end of await Promise.all(results)) ends[end] = (ends[end] ?? 0) + 1
+    const { whole = 0, ...others } = ends
+    process.send({ whole, others })
   })
 }
 
@@ -120,6 +130,29 @@ async function inFlightOf(port) {
   return pools
 }
 
+/** Resolves with the URL of a Redis that ends with this process. */
+async function startRedis(dir) {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address()
+  probe.close()
+  const redis = spawn('redis-server', ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--dir', dir], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  process.once('exit', () => redis.kill('SIGKILL'))
+  return `redis://127.0.0.1:${port}/0`
+}
+
+async function startServe(config) {
+  const serve = spawn(process.execPath, [CLI, 'serve', '--config', config, '--port', '0'], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    env: { ...process.env, HEADGATE_LOG_LEVEL: 'error' },
+  })
+  process.once('exit', () => serve.kill('SIGKILL'))
+  const [{ url }] = await once(serve, 'message')
+  return { pid: serve.pid, port: Number(new URL(url).port) }
+}
+
 async function main() {
   const provider = startRole('provider')
   const [{ port: upstream }] = await once(provider, 'message')
@@ -130,20 +163,18 @@ async function main() {
   const queue = { maxActive: limits.concurrency, maxQueued: limits.concurrency }
   const baseURL = `http://127.0.0.1:${upstream}`
   const pool = { provider: 'openai-compatible', apiKey: 'any', baseURL, limits, queue, guardMs: 0 }
-  writeFileSync(config, JSON.stringify({ pools: { [MODEL]: pool } }))
-  const serve = spawn(process.execPath, [CLI, 'serve', '--config', config, '--port', '0'], {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: { ...process.env, HEADGATE_LOG_LEVEL: 'error' },
-  })
-  process.once('exit', () => serve.kill('SIGKILL'))
-  const [{ url }] = await once(serve, 'message')
-  const port = Number(new URL(url).port)
+  const redis = serves > 1 ? { redis: await startRedis(dir) } : {}
+  writeFileSync(config, JSON.stringify({ ...redis, pools: { [MODEL]: pool } }))
+  const gateways = []
+  for (let count = 0; count < serves; count++) gateways.push(await startServe(config))
+  const ports = gateways.map(({ port }) => port)
+  const rssOfAll = () => gateways.reduce((sum, { pid }) => sum + rssMb(pid), 0)
   const client = startRole('client')
-  const figures = { streams, seconds }
+  const figures = { streams, seconds, every, serves }
 
-  const idleMb = rssMb(serve.pid)
+  const idleMb = rssOfAll()
   const rampMs = Math.max(1_000, streams * 1.5)
-  client.send({ port, count: streams, length: seconds + Math.ceil(rampMs / 1000), rampMs })
+  client.send({ ports, count: streams, length: seconds + Math.ceil(rampMs / 1000), rampMs })
   const answered = once(client, 'message')
   let most = { open: 0 }
   let heldMb = 0
@@ -151,14 +182,15 @@ async function main() {
   while (performance.now() < endMs) {
     await wait(1_000)
     const now = await countOf(upstream)
-    if (now.open >= most.open) heldMb = Math.max(heldMb, rssMb(serve.pid))
+    if (now.open >= most.open) heldMb = Math.max(heldMb, rssOfAll())
     if (now.open >= most.open) most = now
   }
-  const [{ whole }] = await answered
+  const [{ whole, others }] = await answered
   Object.assign(figures, {
     heldAtOnce: most.open,
     endedWhole: whole,
     lost: streams - whole,
+    others,
     kbPerStream: Math.round(((heldMb - idleMb) * 1024) / Math.max(1, most.open)),
     idleMb: Math.round(idleMb),
     heldMb: Math.round(heldMb),
@@ -166,12 +198,12 @@ async function main() {
   process.stderr.write(`${JSON.stringify(figures)}\n`)
 
   if (hangUps > 0) {
-    client.send({ port, count: hangUps, length: 3_600, hangUp: true, rampMs: 1_000 })
+    client.send({ ports, count: hangUps, length: 3_600, hangUp: true, rampMs: 1_000 })
     await once(client, 'message')
     await wait(2_000)
     const { open } = await countOf(upstream)
     // As many slots as there are, at once: one that leaked would keep one of these waiting for ever.
-    client.send({ port, count: limits.concurrency, length: 2, rampMs: Math.max(1_000, limits.concurrency) })
+    client.send({ ports, count: limits.concurrency, length: 2, rampMs: Math.max(1_000, limits.concurrency) })
     const late = wait(Math.max(30_000, limits.concurrency * 6)).then(() => [{ whole: -1 }])
     const [after] = await Promise.race([once(client, 'message'), late])
     Object.assign(figures, {
@@ -180,7 +212,7 @@ async function main() {
       slots: limits.concurrency,
       slotsUsableAfter: after.whole,
     })
-    figures.pools = await inFlightOf(port)
+    figures.pools = await inFlightOf(ports[0])
   }
   process.stdout.write(`${JSON.stringify(figures)}\n`)
   const fine = figures.lost === 0 && (hangUps === 0 || figures.slotsUsableAfter === limits.concurrency)

@@ -96,7 +96,7 @@ export interface GateOptions {
   readonly queue?: QueueOptions
   /**
    * What all requests of this process together may retry in any ten seconds: this share of the requests, and so many for
-   * each second besides. Default 0.2 and 10; false: as much as each one may.
+   * each second besides. Default 0.2 and 100; false: as much as each one may.
    */
   readonly retryBudget?: false | { readonly ratio?: number; readonly minPerSecond?: number }
   /**

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { backoffMs } from '../../src/request/retry.js'
 import { RetryBudget } from '../../src/request/retry-budget.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
 
@@ -56,4 +57,51 @@ test('in any ten seconds there are no more than allowed, however they come', () 
 
 test('without bounds every retry is made', () => {
   expect(budgetOf(0, Number.POSITIVE_INFINITY).spent(10_000)).toBe(10_000)
+})
+
+/** Requests that each fail until the provider is up again, and back off as configured by default. */
+function outage(requests: number, outageMs: number) {
+  const clock = new VirtualClock()
+  const budget = new RetryBudget(clock, { ratio: 0.2, minPerSecond: 100 })
+  const random = seeded(7)
+  const ends = { completed: 0, attempts: 0, budget: 0 }
+  const retriedAtMs: number[] = []
+  const attempt = (number: number): void => {
+    if (clock.now() >= outageMs) ends.completed++
+    else if (number === 6) ends.attempts++
+    else if (!budget.spend()) ends.budget++
+    else {
+      retriedAtMs.push(clock.now())
+      const policy = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
+      clock.setTimeout(() => attempt(number + 1), backoffMs(number, undefined, policy, random()))
+    }
+  }
+  for (let request = 0; request < requests; request++) {
+    budget.earn()
+    attempt(1)
+  }
+  clock.advance(300_000)
+  return { ...ends, retriedAtMs }
+}
+
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return state / 2 ** 31
+  }
+}
+
+test('by default a full pool gets over a short outage: nobody is refused a retry', () => {
+  expect(outage(256, 2_000)).toMatchObject({ budget: 0 })
+  expect(outage(256, 2_000).completed).toBeGreaterThan(250)
+})
+
+test('by default ten full pools don’t multiply what a provider that is down gets', () => {
+  const { retriedAtMs, budget } = outage(2_560, 60_000)
+  expect(budget).toBeGreaterThan(1_000)
+  for (const [index, atMs] of retriedAtMs.entries()) {
+    const inTenSeconds = retriedAtMs.slice(index).filter((laterMs) => laterMs < atMs + 9_000)
+    expect(inTenSeconds.length).toBeLessThanOrEqual(0.2 * 2_560 + 1_000)
+  }
 })

@@ -99,9 +99,12 @@ function quieter(logger: GateLogger): GateLogger {
   }
 }
 
+/** Connections that wait to be accepted, as far as the system lets them: Node's 511 are less than a fleet opens at once. */
+const BACKLOG = 65_535
+
 async function listen(server: Server, port: number, host: string): Promise<void> {
   try {
-    server.listen(port, host)
+    server.listen(port, host, BACKLOG)
     await once(server, 'listening')
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
