@@ -31,7 +31,7 @@ export class InspectorSockets {
       refuseUpgrade(socket, 400, 'sample: expected a number from 0 to 1')
       return
     }
-    this.#server.handleUpgrade(request, socket, head, (viewer) => this.#serve(viewer, socket, sample))
+    this.#server.handleUpgrade(request, socket, head, (viewer) => this.#serve(viewer, sample))
   }
 
   close(): void {
@@ -43,19 +43,9 @@ export class InspectorSockets {
     this.#server.close()
   }
 
-  #serve(viewer: WebSocket, socket: Duplex, sample: number | undefined): void {
-    let isGathering = false
+  #serve(viewer: WebSocket, sample: number | undefined): void {
     const sink = (message: string) => {
       if (viewer.readyState !== viewer.OPEN || viewer.bufferedAmount > MAX_WAITING_BYTES) return false
-      // One write for all that is told in a turn of the event loop.
-      if (!isGathering) {
-        isGathering = true
-        socket.cork()
-        setImmediate(() => {
-          isGathering = false
-          socket.uncork()
-        })
-      }
       viewer.send(message)
       return true
     }
