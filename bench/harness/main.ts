@@ -17,7 +17,7 @@ const HELP = `npm run bench [-- NAME …] [flags]
 `
 
 /** Measures what was named; returns the exit code: 1 when a goal was missed. */
-export async function main(args: readonly string[], worker: string): Promise<number> {
+export async function main(args: readonly string[], worker: string, peers: () => Promise<string>): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -38,6 +38,7 @@ export async function main(args: readonly string[], worker: string): Promise<num
   }
   const asked: Asked = {
     worker,
+    peers,
     quick: values.quick,
     runs: number('--runs', values.runs, values.quick ? 1 : 3),
     seconds: number('--seconds', values.seconds, values.quick ? 1 : 5),

@@ -5,6 +5,7 @@ import { median } from './stats.js'
 
 export interface Asked {
   readonly worker: string
+  readonly peers: () => Promise<string>
   readonly quick: boolean
   readonly runs: number
   readonly seconds: number
@@ -61,12 +62,13 @@ export async function measure(question: Question, part: string, asked: Asked): P
   return { name: question.name, what: question.what, meaning: question.metrics, cases: measured, goals }
 }
 
-function benchOf({ name: question }: Question, { worker, quick, seconds, trace, profile }: Asked): Bench {
+function benchOf({ name: question }: Question, { worker, peers, quick, seconds, trace, profile }: Asked): Bench {
   const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   return {
     quick,
     seconds,
     trace,
+    peers,
     child: (task, args) => inChild(worker, { question, task, args }, flags),
     async withRedis(use) {
       const server = await startRedisServer()

@@ -12,6 +12,8 @@ export interface Bench {
   readonly trace: string | undefined
   /** Runs a task of this question in a fresh process. */
   child<T>(task: string, args: unknown): Promise<T>
+  /** Where the peers are, installed at the first call. */
+  peers(): Promise<string>
   /** An empty Redis for the time of `use`. */
   withRedis<T>(use: (server: RedisServer) => Promise<T>): Promise<T>
 }

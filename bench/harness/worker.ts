@@ -12,6 +12,8 @@ async function run({ question, task, args }: Job): Promise<unknown> {
   return found(args)
 }
 
+// Nobody would take the answer.
+process.once('disconnect', () => process.exit(1))
 process.once('message', (job: Job) => {
   run(job)
     .then(

@@ -1,0 +1,39 @@
+import { backlog, connectionOf, load, type Peer, type PeerJob, rateOf } from './peer.js'
+
+interface Limiter {
+  ready(): Promise<unknown>
+  schedule<T>(call: () => Promise<T>): Promise<T>
+}
+type Bottleneck = new (options: object) => Limiter
+
+/** By default it looks only every 5 s whether the reservoir is due, and half of the time is lost. */
+const HEARTBEAT_MS = 250
+
+const WAYS = {
+  reservoir: ({ rate }: PeerJob) =>
+    rate && {
+      reservoir: rate.limit,
+      reservoirRefreshAmount: rate.limit,
+      reservoirRefreshInterval: rate.windowMs,
+      heartbeatInterval: HEARTBEAT_MS,
+    },
+  minTime: ({ rate }: PeerJob) => rate && { minTime: rate.windowMs / rate.limit },
+  slots: ({ slots }: PeerJob) => ({ maxConcurrent: slots }),
+}
+
+export const bottleneck =
+  (way: keyof typeof WAYS, { local = false } = {}) =>
+  async (job: PeerJob): Promise<Peer> => {
+    const Limiter = load<Bottleneck>(job.home, 'bottleneck')
+    if (way !== 'slots') rateOf(job)
+    const shared = {
+      datastore: 'ioredis',
+      Redis: load(job.home, 'ioredis'),
+      clientOptions: connectionOf(job),
+      id: 'bench',
+      clearDatastore: false,
+    }
+    const limiter = new Limiter({ ...WAYS[way](job), ...(!local && shared) })
+    await limiter.ready()
+    return backlog(job.outstanding, (call) => limiter.schedule(call))
+  }

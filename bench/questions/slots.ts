@@ -1,0 +1,66 @@
+import { costs, member, runFleet } from '../harness/fleet.js'
+import type { Bench, Case, Metrics, Question } from '../harness/question.js'
+import { jain } from '../harness/stats.js'
+
+const PROCESSES = 4
+const SLOTS = 16
+const CALL_MS = 20
+const SECONDS = 8
+const OUTSTANDING = 30
+
+async function inFlight(bench: Bench, peer: string, processes: number): Promise<Metrics> {
+  const jobs = SLOTS * ((SECONDS * 1_000) / CALL_MS)
+  const run = await runFleet(bench, {
+    ...{ peer, processes, slots: SLOTS, outstanding: OUTSTANDING, jobs },
+    ...{ seconds: SECONDS, callMs: CALL_MS, log: true },
+  })
+  const calls = run.members.flatMap(({ starts }) => starts)
+  const busyMs = calls.reduce((sum, [, tookMs]) => sum + tookMs, 0)
+  return {
+    mostInFlight: mostAtOnce(calls) / SLOTS,
+    utilisation: busyMs / (SLOTS * SECONDS * 1_000),
+    jain: jain(run.members.map(({ count }) => count)),
+    ...costs(run),
+  }
+}
+
+function mostAtOnce(calls: readonly (readonly [atMs: number, tookMs: number])[]): number {
+  const edges = calls.flatMap(([atMs, tookMs]) => [[atMs, 1] as const, [atMs + tookMs, -1] as const])
+  let now = 0
+  let most = 0
+  for (const [, by] of edges.sort(([a, byA], [b, byB]) => a - b || byA - byB)) {
+    now += by
+    most = Math.max(most, now)
+  }
+  return most
+}
+
+const row = (side: Case['side'], peer: string, processes = PROCESSES): Case => ({
+  name: peer,
+  side,
+  run: (bench) => inFlight(bench, peer, processes),
+})
+
+export const slots: Question = {
+  name: 'slots',
+  what: `${SLOTS} in flight, ${PROCESSES} processes on one Redis, constant backlog of calls of ${CALL_MS} ms, ${SECONDS} s`,
+  metrics: {
+    mostInFlight: 'most in flight at a time, × limit',
+    utilisation: 'share of the slots’ time in which a call ran',
+    jain: 'fairness between the processes, 1 is even',
+    roundTrips: 'reads of Redis from its clients, a start',
+    usOfRedis: 'CPU of Redis, µs a start',
+    cpuUs: 'CPU of all processes, µs a start',
+  },
+  tasks: { member },
+  cases: [
+    row('headgate', 'headgate'),
+    row('limit', 'slots, one process', 1),
+    row('peer', 'Bottleneck maxConcurrent'),
+    row('peer', 'BullMQ global concurrency'),
+  ],
+  goals: [
+    { what: 'never above the limit', value: (look) => look('headgate', 'mostInFlight'), atMost: 1 },
+    { what: 'utilisation ≥ 0.98', value: (look) => look('headgate', 'utilisation'), atLeast: 0.98 },
+  ],
+}
