@@ -31,6 +31,7 @@ export interface Result {
   readonly name: string
   readonly what: string
   readonly meaning: Question['metrics']
+  readonly overrun: Question['overrun']
   readonly cases: readonly Measured[]
   /** `met` is null where a case that it needs was left out. */
   readonly goals: readonly { readonly what: string; readonly value: number; readonly met: boolean | null }[]
@@ -59,7 +60,8 @@ export async function measure(question: Question, part: string, asked: Asked): P
     const met = Number.isNaN(got) ? null : got >= (atLeast ?? got) && got <= (atMost ?? got)
     return { what, value: got, met }
   })
-  return { name: question.name, what: question.what, meaning: question.metrics, cases: measured, goals }
+  const { name, what, metrics: meaning, overrun } = question
+  return { name, what, meaning, overrun, cases: measured, goals }
 }
 
 function benchOf({ name: question }: Question, { worker, peers, quick, seconds, trace, profile }: Asked): Bench {

@@ -41,6 +41,8 @@ export interface Question {
   readonly what: string
   /** Meaning and unit of each metric. */
   readonly metrics: Readonly<Record<string, string>>
+  /** The metric that is above 1 where a row broke its limit. */
+  readonly overrun?: string
   readonly cases: readonly Case[]
   readonly goals: readonly Goal[]
   /** What its child processes run. */

@@ -14,12 +14,13 @@ function cell(spread: Spread | undefined): string {
   return short(least) === short(most) ? short(median) : `${short(median)} (${short(least)}–${short(most)})`
 }
 
-export function print({ name, what, meaning, cases, goals }: Result): void {
+export function print({ name, what, meaning, overrun, cases, goals }: Result): void {
   const metrics = Object.keys(meaning).filter((metric) => cases.some((its) => metric in its.metrics))
   const table = new Table({ head: [name, ...metrics], style: { head: [], border: [] } })
   for (const its of cases) {
     const label = its.side === 'headgate' ? its.name : `${its.name} [${its.side}]`
-    table.push([label, ...metrics.map((metric) => cell(its.metrics[metric]))])
+    const broken = overrun !== undefined && (its.metrics[overrun]?.most ?? 0) > 1
+    table.push([broken ? `${label} OVERRUN` : label, ...metrics.map((metric) => cell(its.metrics[metric]))])
   }
   const legend = metrics.map((metric) => `  ${metric}: ${meaning[metric]}`).join('\n')
   const verdicts = goals.map(({ what: goal, value, met }) => {

@@ -56,6 +56,7 @@ export const limit: Question = {
     usOfRedis: 'CPU of Redis, µs a start',
     cpuUs: 'CPU of all processes, µs a start',
   },
+  overrun: 'worstWindow',
   tasks: { member },
   cases: [
     row('headgate', 'headgate'),

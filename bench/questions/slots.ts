@@ -52,6 +52,7 @@ export const slots: Question = {
     usOfRedis: 'CPU of Redis, µs a start',
     cpuUs: 'CPU of all processes, µs a start',
   },
+  overrun: 'mostInFlight',
   tasks: { member },
   cases: [
     row('headgate', 'headgate'),
