@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const DATA = new URL('../docs/performance.json', import.meta.url)
 const PAGE = new URL('../docs/performance.md', import.meta.url)
 const IMAGES = new URL('../docs/images/', import.meta.url)
-const BLOCK = /(<!-- bench: (\S+) -->\n)[\s\S]*?(\n<!-- \/bench -->)/g
+const BLOCK = /(<!-- bench: (\S+) -->\n)[\s\S]*?(<!-- \/bench -->)/g
 
 const parse = async (path) => JSON.parse(await readFile(path, 'utf8'))
 const median = (values) => {
@@ -102,8 +102,8 @@ await writeFile(DATA, `${JSON.stringify(questions, null, 1)}\n`)
 const machine = await machineOf(questions)
 const page = await readFile(PAGE, 'utf8')
 const written = page.replace(BLOCK, (block, open, name, close) => {
-  if (name === 'machine') return `${open}${machine}${close}`
-  return questions[name] ? `${open}${tableOf(questions[name])}${close}` : block
+  if (name === 'machine') return `${open}\n${machine}\n\n${close}`
+  return questions[name] ? `${open}\n${tableOf(questions[name])}\n\n${close}` : block
 })
 await writeFile(PAGE, written)
 for (const [name, svg] of Object.entries(await plots(await installPeers(ROOT), questions))) {

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 
 const WIDTH = 560
 const COLOURS = {
-  domain: ['Headgate', 'ideal', 'peer', 'peer, broke the limit'],
+  domain: ['Headgate', 'ideal', 'peer', 'broke the limit'],
   range: ['#1a7f64', '#8c959f', '#4c78a8', '#cf222e'],
 }
 
@@ -32,7 +32,7 @@ export async function plots(home, { limit, throughput }) {
 function bars({ rows, overrun }, metric, title, rule) {
   const values = Object.entries(rows).flatMap(([row, { side, runs }]) => {
     const broke = overrun && runs.some((run) => run[overrun] > 1)
-    const kind = { headgate: 'Headgate', limit: 'ideal', peer: broke ? 'peer, broke the limit' : 'peer' }[side]
+    const kind = broke ? 'broke the limit' : { headgate: 'Headgate', limit: 'ideal', peer: 'peer' }[side]
     return runs.map((run) => ({ row, kind, value: run[metric] }))
   })
   const y = { field: 'row', type: 'nominal', sort: null, title: null, axis: { labelLimit: 220 } }
@@ -54,8 +54,13 @@ function bars({ rows, overrun }, metric, title, rule) {
         mark: { type: 'bar', height: 14 },
         encoding: {
           y,
-          x: { ...x, aggregate: 'median' },
-          color: { field: 'kind', type: 'nominal', scale: COLOURS, legend: { title: null, orient: 'bottom' } },
+          x: { ...x, aggregate: 'median', stack: null },
+          color: {
+            field: 'kind',
+            type: 'nominal',
+            scale: COLOURS,
+            legend: { title: null, orient: 'bottom', labelLimit: 300 },
+          },
         },
       },
       { mark: { type: 'rule', strokeWidth: 1.5 }, encoding: { y, ...ends } },
