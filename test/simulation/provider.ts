@@ -45,6 +45,7 @@ const RETURN_MS = 8
 /** The provider, as far as limits go: it knows nothing of Headgate, and counts for itself. */
 export class ProviderModel {
   readonly inFlight = new Set<Call>()
+  readonly #underWay = new Set<Call>()
   readonly weather = new Map<string, PoolWeather>()
 
   constructor(
@@ -69,6 +70,7 @@ export class ProviderModel {
     // The worst case is worth trying: much of the time the first byte is at once there, or as late as may be.
     const shape = this.random.next()
     const jitterMs = shape < 0.3 ? 0 : shape > 0.85 ? this.guardMs : this.random.between(0, this.guardMs)
+    this.#underWay.add(call)
     this.truth.setTimeout(() => this.#arrive(call), jitterMs)
   }
 
@@ -83,6 +85,8 @@ export class ProviderModel {
    * their own deadline where it does not.
    */
   die(process: string, afterMs: (call: Call) => number): void {
+    // Its sockets closed: what is still under way is over when it arrives.
+    for (const call of this.#underWay) if (call.process === process) call.overMs = this.truth.now()
     for (const call of [...this.inFlight]) {
       if (call.process !== process) continue
       call.answer = undefined
@@ -93,6 +97,7 @@ export class ProviderModel {
   }
 
   #arrive(call: Call): void {
+    this.#underWay.delete(call)
     // A socket closed before its bytes were read is over all the same, but what arrived counts.
     const gone = !Number.isNaN(call.overMs)
     call.arrivedMs = this.truth.now()
