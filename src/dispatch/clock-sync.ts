@@ -1,5 +1,7 @@
 /** Relative drift allowed between this machine's clock and the store's. */
 const DRIFT = 200e-6
+/** More than that is no step, as long as NTP may have slewed the store's clock by it. */
+const SLEW = 500e-6
 /** Beyond what is known of it the store's clock may run ahead by this, between two replies. */
 const TOLERANCE_MS = 100
 
@@ -23,7 +25,8 @@ export class ClockSync {
    * longer.)
    */
   observe(storeMs: number, sentMs: number, receivedMs: number): number {
-    const widenMs = (receivedMs - this.#atMs) * DRIFT
+    const elapsedMs = receivedMs - this.#atMs
+    const widenMs = elapsedMs * DRIFT
     const [before, after] = [this.#lower - widenMs, this.#upper + widenMs]
     const lower = storeMs - receivedMs
     // What is left out of its µs.
@@ -35,7 +38,7 @@ export class ClockSync {
     this.#lower = crossed ? lower : low
     this.#upper = crossed ? upper : high
     this.#atMs = receivedMs
-    return lower - after > TOLERANCE_MS ? upper - before : 0
+    return lower - after > TOLERANCE_MS + elapsedMs * SLEW ? upper - before : 0
   }
 
   /** The store's clock reads at least this. */

@@ -151,7 +151,11 @@ function isBody(cause: unknown): cause is object {
   return typeof cause === 'object' && cause !== null && !(cause instanceof Error)
 }
 
+/** A shorter key is that of a local server, and part of common words. */
+const MIN_SECRET = 8
+
 /** Providers quote the key that they refuse. */
 function withoutKeys(body: string, apiKeys: readonly string[]): string {
-  return apiKeys.reduce((text, key) => text.replaceAll(JSON.stringify(key).slice(1, -1), '[key]'), body)
+  const secrets = apiKeys.filter(({ length }) => length >= MIN_SECRET)
+  return secrets.reduce((text, key) => text.replaceAll(JSON.stringify(key).slice(1, -1), '[key]'), body)
 }

@@ -49,4 +49,11 @@ describe('ClockSync', () => {
     other.observe(1_000, 0, 2)
     expect(other.observe(5_000, 1_000, 4_002)).toBe(0)
   })
+
+  test('a clock that NTP slewed for ten minutes has not jumped', () => {
+    const sync = new ClockSync()
+    sync.observe(1_000, 0, 2)
+    expect(sync.observe(601_300, 600_000, 600_002)).toBe(0)
+    expect(sync.observe(602_800, 601_000, 601_002)).toBeGreaterThan(0)
+  })
 })

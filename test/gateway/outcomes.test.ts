@@ -103,6 +103,13 @@ describe('what the client gets for each outcome', () => {
     expect(await response.json()).toEqual({ error: { code: '1000', message: 'wrong key: [key]' } })
   })
 
+  test('failed: a key that is no secret takes no letters out of words', async () => {
+    const body = { error: { code: '1000', message: 'unknown kind' } }
+    const upstream = await upstreamOf((received) => reply(received, 400, body))
+    const gateway = await startGateway(upstream, { pool: { apiKey: 'k' } })
+    expect(await (await gateway.chat()).json()).toEqual(body)
+  })
+
   test('degraded: 200 and a completion whose content is the message', async () => {
     const simulator = await simulatorOf()
     simulator.failNext('1302')
