@@ -12,8 +12,8 @@ async function twoAccounts(a: Partial<PoolOptions> = {}, b: Partial<PoolOptions>
   const accounts = { a: await simulatorOf(), b: await simulatorOf() }
   const common = { provider: 'glm', models: ['glm-4'], guardMs: 5, retry: { maxAttempts: 3, baseMs: 1, capMs: 2 } }
   const pools = {
-    a: { ...common, apiKey: 'key-a', baseURL: accounts.a.baseURL, ...a },
-    b: { ...common, apiKey: 'key-b', baseURL: accounts.b.baseURL, ...b },
+    a: { ...common, apiKey: 'secret-key-a', baseURL: accounts.a.baseURL, ...a },
+    b: { ...common, apiKey: 'secret-key-b', baseURL: accounts.b.baseURL, ...b },
   }
   const gate = createHeadgate({ pools })
   cleanups.push(() => gate.close())
@@ -183,8 +183,8 @@ describe('every way in', () => {
     )
     const pool = { provider: 'glm', baseURL: upstream.baseURL, models: ['glm-4'] }
     const gateway = await startGateway(upstream, {
-      pool: { apiKey: 'key-a' },
-      pools: { b: { ...pool, apiKey: 'key-b' } },
+      pool: { apiKey: 'secret-key-a' },
+      pools: { b: { ...pool, apiKey: 'secret-key-b' } },
     })
     for (let i = 0; i < 4; i++) expect(await (await gateway.chat()).text()).toContain('bad Bearer [key]')
   })

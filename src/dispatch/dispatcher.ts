@@ -49,8 +49,7 @@ export class Dispatcher {
     const { clock, spec } = options
     this.#session = new Session(options, options.name)
     this.#waiters = new Waiters(spec)
-    const [ask, gather] = [() => this.#ask(), () => this.#gather()]
-    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, ask, gather)
+    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, () => this.#ask())
     this.outlook = new Outlook(options, this.#session.known, this.#waiters, this.#sync)
     this.#isolation = new Isolation(options, this.#session, this.#waiters, this.#sync)
     this.#alarms = new Alarms(options, this.#sync, () => this.#ask())

@@ -27,7 +27,6 @@ export class Grants {
     private readonly waiters: Waiters,
     private readonly sync: ClockSync,
     private readonly ask: () => void,
-    private readonly gather: () => void,
   ) {
     this.#limits = options.spec.limits
     this.#calendar = new Calendar(options.clock, (dated) => this.#bind(dated), ask)
@@ -177,7 +176,7 @@ export class Grants {
   #hand(flow: LocalFlow, request: TokenRequest, notBeforeMs: number): void {
     const { clock, slackMs, holdUntilCallDeadline } = this.options
     // The store holds its slots beyond the lease only once it knows until when.
-    if (holdUntilCallDeadline) this.gather()
+    if (holdUntilCallDeadline) this.ask()
     const sendByMs = flow.slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + slackMs
     hand(this.session, this.waiters, flow, request, { notBeforeMs, sendByMs, isolated: false, boundAtMs: clock.now() })
   }
