@@ -5,7 +5,7 @@ import { SLACK_MS } from '../../src/config.js'
 import { Dispatcher } from '../../src/dispatch/dispatcher.js'
 import type { TokenRequest } from '../../src/dispatch/grant.js'
 import { RedisConnection, RedisStore } from '../../src/limits/redis-store.js'
-import { type Exchange, type GroupSpec, MAX_GRANTS } from '../../src/limits/store.js'
+import { type Exchange, type GroupSpec, MAX_GRANTS, NO_NEWS } from '../../src/limits/store.js'
 import { distanceTo } from '../harness/distance.js'
 import type { Bench, Metrics, Question } from '../harness/question.js'
 
@@ -154,12 +154,7 @@ const NOTHING: Omit<Exchange, 'processId' | 'seq' | 'knownEpoch'> = {
   distrust: false,
   held: [],
   journal: null,
-  adjustments: [],
-  freed: [],
-  cuts: [],
-  coolDowns: [],
-  observed: [],
-  service: [],
+  ...NO_NEWS,
   flows: [
     {
       key: FLOW,

@@ -1,4 +1,4 @@
-import type { Exchange, ExchangeReply, FlowStatement, GroupSpec } from '../limits/store.js'
+import { type Exchange, type ExchangeReply, type FlowStatement, type GroupSpec, NO_NEWS } from '../limits/store.js'
 import { bucketOf, bucketWidthMs } from '../limits/window.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd } from './grant.js'
@@ -169,19 +169,11 @@ export class Session {
    */
   knock(batch: Batch | undefined, nowMs: number): Batch {
     if (batch) this.owed.takeBack(batch.exchange, true)
-    const nothing = {
-      adjustments: [],
-      freed: [],
-      cuts: [],
-      coolDowns: [],
-      observed: [],
-      service: [],
-      flows: [],
-      held: [],
-    }
     const { leaseMs, isolatedMs } = this.options
     const exchange: Exchange = {
-      ...nothing,
+      ...NO_NEWS,
+      flows: [],
+      held: [],
       processId: this.processId,
       seq: KNOCK,
       leaseMs,

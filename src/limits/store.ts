@@ -192,6 +192,9 @@ export interface GroupStore {
   close(): Promise<void>
 }
 
+/** What an exchange brings when nothing was settled, found out or observed. */
+export const NO_NEWS = { adjustments: [], freed: [], cuts: [], coolDowns: [], observed: [], service: [] } as const
+
 /** Costs a statement may name. */
 export const MAX_COSTS = 64
 /** Grants one exchange may give, over all processes. */

@@ -1,7 +1,7 @@
 import { type PoolConfig, type ResolvedConfig, resolveConfig } from '../../src/config.js'
 import type { Permits } from '../../src/dispatch/shadow.js'
 import { type GroupPlan, planGroups } from '../../src/limits/plan.js'
-import type { Exchange, ExchangeReply, GroupUsage } from '../../src/limits/store.js'
+import { type Exchange, type ExchangeReply, type GroupUsage, NO_NEWS } from '../../src/limits/store.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
 import { begin, end } from './faults.js'
 import type { FaultPlan, RequestPlan, SimPlan } from './plan.js'
@@ -186,18 +186,10 @@ export class World {
 
   /** Somebody comes and goes, so that the store looks at what has expired. */
   async look(): Promise<void> {
-    const nothing = {
-      adjustments: [],
-      freed: [],
-      cuts: [],
-      coolDowns: [],
-      observed: [],
-      service: [],
+    const exchange: Exchange = {
+      ...NO_NEWS,
       flows: [],
       held: [],
-    }
-    const exchange: Exchange = {
-      ...nothing,
       processId: 'visitor.1',
       seq: 1,
       leaseMs: 1_000,
