@@ -1,5 +1,5 @@
-// The dashboard under load in Debian's Chromium: frames a second, the page's heap after a collection, and what a viewer costs the
-// gateway. `node bench/dashboard.mjs [--minutes 10] [--rate 1000]`; prints one JSON object.
+// The dashboard under load in Debian's Chromium: frames a second, the page's heap after a collection every minute, what a viewer
+// costs the gateway, and what the gateway's process holds. `node bench/dashboard.mjs [--minutes 10] [--rate 1000]`; prints one JSON object.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { bundle } from '../scripts/bundle.mjs'
 const ALONE_MS = 5_000
 const WARM_UP_MS = 5_000
 const SAMPLE_MS = 5_000
+const HEAP_EVERY = 12
 
 const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '10' }, rate: { type: 'string', default: '1000' } },
@@ -39,9 +40,9 @@ async function costOver(ms, meanwhile = () => sleep(ms)) {
   await gateway()
   const sinceMs = performance.now()
   await meanwhile()
-  const { transitions, cpuMs } = await gateway()
+  const { transitions, cpuMs, rssMB } = await gateway()
   const tookMs = performance.now() - sinceMs
-  return { cpuShare: round(cpuMs / tookMs), transitionsPerSecond: Math.round((transitions * 1000) / tookMs) }
+  return { cpuShare: round(cpuMs / tookMs), transitionsPerSecond: Math.round((transitions * 1000) / tookMs), rssMB }
 }
 const round = (value) => Math.round(value * 1000) / 1000
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]
@@ -67,14 +68,14 @@ try {
   const persecond = []
   const watched = await costOver(WATCHED_MS, async () => {
     const endMs = performance.now() + WATCHED_MS
-    while (performance.now() < endMs) {
+    for (let sample = 1; performance.now() < endMs; sample++) {
       await sleep(SAMPLE_MS)
       const frames = await page.evaluate('window.benchFrames.splice(0)')
       gaps.push(...frames)
       persecond.push((frames.length * 1000) / frames.reduce((sum, gap) => sum + gap, 0))
+      if (sample % HEAP_EVERY === 0) heap.push(await heapMB())
     }
   })
-  heap.push(await heapMB())
   gaps.sort((a, b) => a - b)
   const frames = {
     mean: round((gaps.length * 1000) / gaps.reduce((sum, gap) => sum + gap, 0)),
@@ -83,7 +84,7 @@ try {
     gapP99Ms: round(quantile(gaps, 0.99)),
     longestGapMs: round(gaps.at(-1)),
   }
-  const result = { minutes: Number(values.minutes), framesPerSecond: frames, heapMB: { first: heap[0], last: heap[1] } }
+  const result = { minutes: Number(values.minutes), framesPerSecond: frames, heapMB: heap }
   console.log(JSON.stringify({ ...result, gateway: { alone, watched } }, null, 2))
 } finally {
   await browser.close()

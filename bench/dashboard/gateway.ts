@@ -46,7 +46,11 @@ export function serveLoad(perSecond: number): void {
   process.on('message', () => {
     const { user, system } = process.cpuUsage(cpu)
     cpu = process.cpuUsage()
-    process.send!({ transitions, cpuMs: (user + system) / 1000 })
+    process.send!({
+      transitions,
+      cpuMs: (user + system) / 1000,
+      rssMB: Math.round(process.memoryUsage.rss() / 2 ** 20),
+    })
     transitions = 0
   })
   process.on('disconnect', () => process.exit())

@@ -123,6 +123,36 @@ describe('headgate batch', () => {
     expect(await resultsIn(output)).toEqual(results)
   })
 
+  it('answers embeddings and responses, and counts their tokens', async () => {
+    const simulator = await simulatorOf({ profile: 'openai' })
+    const config = await configOf({ openai: poolOf(simulator, { provider: 'openai', models: ['e', 'r'] }) })
+    const line = (custom_id: string, url: string, body: object) =>
+      JSON.stringify({ custom_id, method: 'POST', url, body })
+    const input = await fileOf(
+      'in.jsonl',
+      `${[
+        line('vectors', '/v1/embeddings', { model: 'e', input: ['你好世界', 'word'], dimensions: 8 }),
+        line('text', '/v1/responses', { model: 'r', input: '你好', max_output_tokens: 3 }),
+        line('nothing', '/v1/embeddings', { model: 'e', input: [] }),
+      ].join('\n')}\n`,
+    )
+    const { code, stdout } = await runCli(['batch', input, '-o', `${input}.out`, '--config', config, '--json'])
+    expect(code).toBe(3)
+    const counts = { answered: 2, failed: 1, promptTokens: 7, completionTokens: 3 }
+    expect(JSON.parse(stdout)).toMatchObject({ lines: 3, left: 0, ...counts })
+    const results = await resultsIn(`${input}.out`)
+    const bodyOf = (id: string) => results.find(({ custom_id }) => custom_id === id)?.response
+    expect(bodyOf('vectors')).toMatchObject({
+      status_code: 200,
+      body: { object: 'list', data: [{ index: 0 }, { index: 1 }], usage: { prompt_tokens: 5, total_tokens: 5 } },
+    })
+    expect(bodyOf('text')).toMatchObject({
+      status_code: 200,
+      body: { object: 'response', status: 'completed', usage: { input_tokens: 2, output_tokens: 3 } },
+    })
+    expect(bodyOf('nothing')).toMatchObject({ status_code: 400, body: { error: { type: 'invalid_request_error' } } })
+  })
+
   it('killed again and again, completes every line once and repeats at most what was in flight', async () => {
     const simulator = await simulatorOf({ latencyMs: 20 })
     const maxActive = 8

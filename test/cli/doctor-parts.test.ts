@@ -1,5 +1,5 @@
-import { createServer, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { azure } from '../../src/providers/azure.js'
 import { openrouter } from '../../src/providers/openrouter.js'

@@ -3,7 +3,7 @@ import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
 import type { GateOptions, PoolOptions } from '../../src/config.js'
 import { createHeadgate } from '../../src/index.js'
-import { cleanups, COMPLETION, reply, simulatorOf, upstreamOf } from '../gateway/harness.js'
+import { COMPLETION, cleanups, reply, simulatorOf, upstreamOf } from '../gateway/harness.js'
 
 const MESSAGES = [{ role: 'user', content: 'hello' }] as const
 const CHAT = { model: 'm', messages: [...MESSAGES] }

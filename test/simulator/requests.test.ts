@@ -50,7 +50,7 @@ describe.each([
 
   test('knows its own paths only, and logs nothing else', async () => {
     const simulator = await start(profile)
-    const elsewhere = await answerOf(await fetch(`${simulator.baseURL}/embeddings`, { method: 'POST' }))
+    const elsewhere = await answerOf(await fetch(`${simulator.baseURL}/files`, { method: 'POST' }))
     expect(elsewhere.status).toBe(notFound[0])
     expect(elsewhere.body.error).toMatchObject({ message: expect.stringMatching(/\S/) })
     const asGet = await answerOf(await fetch(`${simulator.baseURL}/chat/completions`))

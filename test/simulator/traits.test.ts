@@ -1,8 +1,8 @@
 // What one provider does its own way.
 import { describe, expect, test } from 'vitest'
+import type { ProfileName, SimulatorLimits } from '../../src/testing/index.js'
 import { Gatekeeper } from '../../src/testing/simulator/gatekeeper.js'
 import { PROFILES } from '../../src/testing/simulator/wire.js'
-import type { ProfileName, SimulatorLimits } from '../../src/testing/index.js'
 import { HOUR_MS, post } from './harness.js'
 import { followStream, startFor } from './provider-calls.js'
 

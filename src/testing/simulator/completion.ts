@@ -1,7 +1,7 @@
-import type { Answers } from './profile.js'
+import type { Api, StreamAnswers } from './profile.js'
 
 const HAN_OR_PIECE = /\p{Script=Han}|[^\s\p{Script=Han}]{1,4}/gu
-const DEFAULT_COMPLETION_TOKENS = 16
+export const DEFAULT_COMPLETION_TOKENS = 16
 const WORDS_PER_CHUNK = 8
 /** A scripted answer streams in bits this long. */
 const CHARS_PER_CHUNK = 24
@@ -12,10 +12,11 @@ export interface ScriptedAnswer {
   readonly toolCalls?: readonly { readonly name: string; readonly arguments: unknown }[]
 }
 
-/** A chat request as far as the simulator reads it. */
-export interface ChatRequest {
+/** A request as far as the simulator reads it: a chat, or whatever else is asked of a model. */
+export interface ModelRequest {
   readonly model: string
-  readonly messages: readonly unknown[]
+  /** As it was sent, parsed. */
+  readonly body: Readonly<Record<string, unknown>>
   readonly stream: boolean
   readonly includeUsage: boolean
   readonly maxTokens: number
@@ -30,7 +31,7 @@ export interface ChatRequest {
 }
 
 /** Reads a body; undefined when it is no chat request. */
-export function readChatRequest(body: unknown): ChatRequest | undefined {
+export function readChatRequest(body: unknown): ModelRequest | undefined {
   const { model, messages, system, stream, stream_options, max_tokens, max_completion_tokens } = Object(body)
   if (typeof model !== 'string' || !Array.isArray(messages)) return undefined
   const given = max_completion_tokens ?? max_tokens
@@ -40,7 +41,7 @@ export function readChatRequest(body: unknown): ChatRequest | undefined {
   for (const message of messages) promptTokens += countTokens(Object(message).content)
   return {
     model,
-    messages,
+    body: Object(body),
     stream: stream === true,
     includeUsage: Object(stream_options).include_usage === true,
     maxTokens,
@@ -51,7 +52,7 @@ export function readChatRequest(body: unknown): ChatRequest | undefined {
 }
 
 /** The same request with an answer to say, cut at `max_tokens` where that was given. */
-export function scripted(request: ChatRequest, script: ScriptedAnswer): ChatRequest {
+export function scripted(request: ModelRequest, script: ScriptedAnswer): ModelRequest {
   const { content, toolCalls = [] } = script
   const pieces = content === undefined ? [] : [...content.matchAll(HAN_OR_PIECE)]
   const end = request.maxTokensGiven ? pieces[request.maxTokens] : undefined
@@ -62,7 +63,7 @@ export function scripted(request: ChatRequest, script: ScriptedAnswer): ChatRequ
 }
 
 /** Calls of tools as they go out, each with an id of its own. */
-export function toolCallsOf({ script }: ChatRequest, id: string) {
+export function toolCallsOf({ script }: ModelRequest, id: string) {
   return (script?.toolCalls ?? []).map((call, index) => ({ id: `call_${id}_${index}`, ...call }))
 }
 
@@ -74,12 +75,12 @@ export function countTokens(content: unknown): number {
 }
 
 /** The words of an answer: as scripted, else exactly `max_tokens` tokens. */
-export function contentOf({ maxTokens, script }: ChatRequest): string {
+export function contentOf({ maxTokens, script }: ModelRequest): string {
   return script ? (script.content ?? '') : 'word '.repeat(maxTokens).trimEnd()
 }
 
 /** The same words as a stream has them. */
-export function* wordsOf({ maxTokens, script }: ChatRequest): Generator<string> {
+export function* wordsOf({ maxTokens, script }: ModelRequest): Generator<string> {
   const { content = '' } = script ?? {}
   for (let at = 0; at < content.length; at += CHARS_PER_CHUNK) yield content.slice(at, at + CHARS_PER_CHUNK)
   if (script) return
@@ -96,17 +97,20 @@ interface OpenAiStyle {
   readonly requestId?: boolean
 }
 
-/** Answers in OpenAI's shape. */
-export function openaiAnswers(style: OpenAiStyle): Answers {
+/** Chats in OpenAI's shape. */
+export function openaiChat(style: OpenAiStyle): Api & { readonly stream: StreamAnswers } {
   return {
+    read: readChatRequest,
     body: (request, id, createdMs) => completionBody(request, id, createdMs, style.requestId === true),
-    events: (request, id, createdMs) => completionEvents(request, id, createdMs, style),
-    failure: ({ body }) => `data: ${JSON.stringify(Array.isArray(body) ? body[0] : body)}\n\n`,
-    keepAlive: ': keep-alive\n\n',
+    stream: {
+      events: (request, id, createdMs) => completionEvents(request, id, createdMs, style),
+      failure: ({ body }) => `data: ${JSON.stringify(Array.isArray(body) ? body[0] : body)}\n\n`,
+      keepAlive: ': keep-alive\n\n',
+    },
   }
 }
 
-function usageOf({ promptTokens, completionTokens: all }: ChatRequest, completionTokens = all) {
+function usageOf({ promptTokens, completionTokens: all }: ModelRequest, completionTokens = all) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -115,18 +119,18 @@ function usageOf({ promptTokens, completionTokens: all }: ChatRequest, completio
   }
 }
 
-function finishOf({ script, cut }: ChatRequest): string {
+function finishOf({ script, cut }: ModelRequest): string {
   if (cut) return 'length'
   return script?.toolCalls?.length ? 'tool_calls' : 'stop'
 }
 
-function openaiCallsOf(request: ChatRequest, id: string) {
+function openaiCallsOf(request: ModelRequest, id: string) {
   return toolCallsOf(request, id).map(({ id: callId, name, arguments: input }) => {
     return { id: callId, type: 'function', function: { name, arguments: JSON.stringify(input) } }
   })
 }
 
-function completionBody(request: ChatRequest, id: string, createdMs: number, withRequestId: boolean) {
+function completionBody(request: ModelRequest, id: string, createdMs: number, withRequestId: boolean) {
   const calls = openaiCallsOf(request, id)
   const content = contentOf(request)
   const message = {
@@ -146,7 +150,7 @@ function completionBody(request: ChatRequest, id: string, createdMs: number, wit
 }
 
 function* completionEvents(
-  request: ChatRequest,
+  request: ModelRequest,
   id: string,
   createdMs: number,
   { usage, heartbeat }: OpenAiStyle,

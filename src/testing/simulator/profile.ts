@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ChatRequest } from './completion.js'
+import type { ModelRequest } from './completion.js'
 import type { WindowKind } from './enforcers.js'
 
 /** The wires the simulator speaks: paths, error bodies, headers, streams and usage as each provider has them. */
@@ -51,12 +51,20 @@ export interface LimitFigure {
   readonly resetMs: number
 }
 
-/** An answer on the wire: whole, or as the events of a stream, which may fail on the way. */
-export interface Answers {
-  body(request: ChatRequest, id: string, createdMs: number): unknown
-  events(request: ChatRequest, id: string, createdMs: number): Iterable<string>
-  /** The event that ends a stream with this error. */
-  failure(error: WireError): string
+/** One of a provider's calls: how its bodies are read, and its answers on the wire. */
+export interface Api {
+  /** Undefined when the body is no such request. */
+  read(body: unknown): ModelRequest | undefined
+  body(request: ModelRequest, id: string, createdMs: number): unknown
+  /** Left out where answers come whole only. */
+  readonly stream?: StreamAnswers
+}
+
+/** An answer as the events of a stream, which may fail on the way. */
+export interface StreamAnswers {
+  events(request: ModelRequest, id: string, createdMs: number): Iterable<string>
+  /** The event that ends a stream with this error, after so many others. */
+  failure(error: WireError, sent: number): string
   /** What keeps the connection of a stream alive while the answer is due. */
   readonly keepAlive: string
 }
@@ -65,7 +73,8 @@ export interface Profile {
   readonly name: ProfileName
   /** Path of the base URL, with a query where it needs one. */
   readonly basePath: string
-  isChat(path: string, query: URLSearchParams): boolean
+  /** The call that is made at a path; undefined where there is none. */
+  apiAt(path: string, query: URLSearchParams): Api | undefined
   hasKey(headers: IncomingHttpHeaders): boolean
   /** How a window is enforced where the limit does not say. */
   readonly window: WindowKind
@@ -73,9 +82,6 @@ export interface Profile {
   readonly refusedCount: boolean
   /** Whether an answer's tokens count on arrival (all of `max_tokens`), when it was written, or not at all. */
   readonly countsCompletion: 'up-front' | 'as-produced' | 'never'
-  /** Whether a request must say how long its answer may be. */
-  readonly needsMaxTokens?: boolean
-  readonly answers: Answers
   /** What each answer and each refusal says about the limits. */
   limitHeaders(figures: readonly LimitFigure[], wallMs: number): Record<string, string>
   refuse(refusal: Refusal): WireError
@@ -92,9 +98,12 @@ export const COMMON = {
   limitHeaders: () => ({}),
 } satisfies Partial<Profile>
 
-/** Chats below these base paths. */
-export function chatsBelow(...basePaths: readonly string[]): Profile['isChat'] {
-  return (path) => basePaths.some((base) => path === `${base}/chat/completions`)
+/** Calls by their paths, each below any of these base paths. */
+export function apisBelow(basePaths: readonly string[], apis: Readonly<Record<string, Api>>): Profile['apiAt'] {
+  const byPath = new Map(
+    basePaths.flatMap((base) => Object.entries(apis).map(([path, api]) => [base + path, api] as const)),
+  )
+  return (path) => byPath.get(path)
 }
 
 export function fromTable(table: Readonly<Record<string, WireError>>, provider: string): Profile['injected'] {

@@ -2,10 +2,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { type ArrivalRecord, reportOf, type SimulatorReport } from './arrivals.js'
-import { type ChatRequest, readChatRequest, type ScriptedAnswer, scripted } from './completion.js'
+import { type ModelRequest, type ScriptedAnswer, scripted } from './completion.js'
 import { Gatekeeper, type SimulatorLimits } from './gatekeeper.js'
 import { parseJson, readText, sendJson } from './http.js'
-import type { Profile, ProfileName, WireError } from './profile.js'
+import type { Api, Profile, ProfileName, WireError } from './profile.js'
 import { type Latency, latencyMs, seededRandom } from './random.js'
 import { PROFILES } from './wire.js'
 
@@ -141,8 +141,8 @@ class SimulatorServer implements Simulator {
   #receive(request: IncomingMessage, response: ServerResponse): void {
     const atMs = performance.now()
     const [path = '', query] = (request.url ?? '').split('?', 2)
-    const isChat = request.method === 'POST' && this.#profile.isChat(path, new URLSearchParams(query))
-    if (isChat) void this.#chat(request, response, atMs)
+    const api = request.method === 'POST' ? this.#profile.apiAt(path, new URLSearchParams(query)) : undefined
+    if (api) void this.#call(api, request, response, atMs)
     else if (path === '/__sim/report') sendJson(response, 200, this.report())
     else if (path === '/__sim/log') sendJson(response, 200, this.log)
     else if (path === '/__sim/limits' && request.method === 'POST') void this.#moveLimits(request, response)
@@ -177,7 +177,7 @@ class SimulatorServer implements Simulator {
     }
   }
 
-  async #chat(request: IncomingMessage, response: ServerResponse, atMs: number): Promise<void> {
+  async #call(api: Api, request: IncomingMessage, response: ServerResponse, atMs: number): Promise<void> {
     const gatekeeper = this.#gatekeeper
     const header = request.headers['x-headgate-request-id']
     gatekeeper.inFlight++
@@ -212,12 +212,11 @@ class SimulatorServer implements Simulator {
       if (!response.destroyed) refuse({ status: 413, code: '413', body: { error: { message: 'request too large' } } })
       return
     }
-    const chat = readChatRequest(parseJson(text))
-    const complete = chat && (chat.maxTokensGiven || !this.#profile.needsMaxTokens)
+    const asked = api.read(parseJson(text))
     if (!this.#takesKeyOf(request)) refuse(this.#profile.refuse({ why: 'auth' }))
-    else if (!complete) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
+    else if (!asked) refuse(this.#profile.refuse({ why: parseJson(text) === undefined ? 'bad-json' : 'bad-body' }))
     else {
-      const { promptTokens, maxTokens } = chat
+      const { promptTokens, maxTokens } = asked
       const tokens = promptTokens + (this.#profile.countsCompletion === 'up-front' ? maxTokens : 0)
       Object.assign(record, { promptTokens, tokens })
       const refusal = gatekeeper.admit(performance.now(), tokens, record.inFlight)
@@ -225,9 +224,10 @@ class SimulatorServer implements Simulator {
       if (refusal) refuse(refusal)
       else if (fault?.kind === 'fail') refuse(fault.error)
       else if (fault?.kind !== 'hang') {
-        const said = this.#options.answer?.(parseJson(text) as Record<string, unknown>)
-        const answered = said === undefined ? chat : scripted(chat, typeof said === 'string' ? { content: said } : said)
-        await this.#answer(response, record, answered, fault, leave)
+        // Words are no answer where one can't come bit by bit: a vector.
+        const said = api.stream && this.#options.answer?.(asked.body)
+        const told = said === undefined ? asked : scripted(asked, typeof said === 'string' ? { content: said } : said)
+        await this.#answer(api, response, record, told, fault, leave)
       }
     }
   }
@@ -247,22 +247,23 @@ class SimulatorServer implements Simulator {
   }
 
   async #answer(
+    api: Api,
     response: ServerResponse,
     record: ArrivalRecord,
-    chat: ChatRequest,
+    asked: ModelRequest,
     fault: Exclude<Fault, { kind: 'hang' | 'fail' }> | undefined,
     leave: () => void,
   ): Promise<void> {
-    const type = chat.stream ? 'text/event-stream; charset=utf-8' : 'application/json; charset=utf-8'
+    const type = asked.stream ? 'text/event-stream; charset=utf-8' : 'application/json; charset=utf-8'
     const headers = { 'content-type': type, ...this.#limitHeaders() }
     if (this.#options.keepAliveMs !== undefined) response.writeHead(200, headers)
-    await this.#wait(response, chat.stream)
+    await this.#wait(response, asked.stream ? api.stream?.keepAlive : undefined)
     if (response.destroyed) return
     if (!response.headersSent) response.writeHead(200, headers)
     record.status = 200
     const error = fault?.kind === 'late' ? fault.error : undefined
     if (error) record.code = error.code
-    const parts = this.#partsOf(chat, error)
+    const parts = this.#partsOf(api, asked, error)
     if (fault?.kind === 'cut') {
       response.write(parts[0]!.slice(0, Math.ceil(parts[0]!.length / 2)), () => {
         leave()
@@ -271,7 +272,7 @@ class SimulatorServer implements Simulator {
       return
     }
     if (this.#profile.countsCompletion === 'as-produced')
-      this.#gatekeeper.produce(performance.now(), chat.completionTokens)
+      this.#gatekeeper.produce(performance.now(), asked.completionTokens)
     for (const part of parts.slice(0, -1)) response.write(part)
     // No longer in flight once the last byte is on its way.
     leave()
@@ -279,25 +280,21 @@ class SimulatorServer implements Simulator {
   }
 
   /** What is written after the headers; with an error half of a stream and then that, or that alone. */
-  #partsOf(chat: ChatRequest, error: WireError | undefined): string[] {
-    const { answers } = this.#profile
+  #partsOf({ body, stream }: Api, asked: ModelRequest, error: WireError | undefined): string[] {
     const id = `sim-${++this.#answers}`
-    if (!chat.stream) return [JSON.stringify(error ? error.body : answers.body(chat, id, Date.now()))]
-    const events = [...answers.events(chat, id, Date.now())]
-    return error ? [...events.slice(0, events.length / 2), answers.failure(error)] : events
+    if (!asked.stream || !stream) return [JSON.stringify(error ? error.body : body(asked, id, Date.now()))]
+    const events = [...stream.events(asked, id, Date.now())]
+    const half = events.slice(0, events.length / 2)
+    return error ? [...half, stream.failure(error, half.length)] : events
   }
 
   /** Waits the latency out, with keep-alive lines where asked; ends early when the caller hangs up. */
-  #wait(response: ServerResponse, stream: boolean): Promise<void> {
+  #wait(response: ServerResponse, keepAlive = '\n'): Promise<void> {
     const { latencyMs: latency = 0, keepAliveMs } = this.#options
-    const { keepAlive } = this.#profile.answers
     const delayMs = latencyMs(latency, this.#random)
     if (delayMs <= 0) return Promise.resolve()
     return new Promise((resolve) => {
-      const beat =
-        keepAliveMs === undefined
-          ? undefined
-          : setInterval(() => response.write(stream ? keepAlive : '\n'), keepAliveMs)
+      const beat = keepAliveMs === undefined ? undefined : setInterval(() => response.write(keepAlive), keepAliveMs)
       const finish = () => {
         clearTimeout(timer)
         clearInterval(beat)

@@ -1,5 +1,7 @@
-import { type ChatRequest, contentOf, toolCallsOf, wordsOf } from '../completion.js'
+import { contentOf, type ModelRequest, readChatRequest, toolCallsOf, wordsOf } from '../completion.js'
 import {
+  type Api,
+  apisBelow,
   COMMON,
   fromTable,
   type LimitFigure,
@@ -63,14 +65,14 @@ function limitHeaders(figures: readonly LimitFigure[], wallMs: number): Record<s
   return headers
 }
 
-const usageOf = ({ promptTokens }: ChatRequest, outputTokens: number) => ({
+const usageOf = ({ promptTokens }: ModelRequest, outputTokens: number) => ({
   input_tokens: promptTokens,
   cache_creation_input_tokens: 0,
   cache_read_input_tokens: 0,
   output_tokens: outputTokens,
 })
 
-function messageOf(request: ChatRequest, id: string, content: unknown[], stop: string | null, outputTokens: number) {
+function messageOf(request: ModelRequest, id: string, content: unknown[], stop: string | null, outputTokens: number) {
   const { model } = request
   const head = { id: `msg_${id}`, type: 'message', role: 'assistant', model, content }
   return { ...head, stop_reason: stop, stop_sequence: null, usage: usageOf(request, outputTokens) }
@@ -78,19 +80,19 @@ function messageOf(request: ChatRequest, id: string, content: unknown[], stop: s
 
 const event = (data: { readonly type: string }) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`
 
-function stopOf({ script, cut }: ChatRequest): string {
+function stopOf({ script, cut }: ModelRequest): string {
   if (cut) return 'max_tokens'
   return script?.toolCalls?.length ? 'tool_use' : 'end_turn'
 }
 
-function blocksOf(request: ChatRequest, id: string) {
+function blocksOf(request: ModelRequest, id: string) {
   const calls = toolCallsOf(request, id).map((call) => {
     return { type: 'tool_use', id: call.id, name: call.name, input: call.arguments }
   })
   return [{ type: 'text', text: contentOf(request) }, ...calls]
 }
 
-function* events(request: ChatRequest, id: string): Generator<string> {
+function* events(request: ModelRequest, id: string): Generator<string> {
   const delta = (text: string) => ({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })
   yield event({ type: 'message_start', ...{ message: messageOf(request, id, [], null, 1) } })
   yield event({ type: 'content_block_start', ...{ index: 0, content_block: { type: 'text', text: '' } } })
@@ -110,21 +112,27 @@ function* events(request: ChatRequest, id: string): Generator<string> {
   yield event({ type: 'message_stop' })
 }
 
-export const anthropic: Profile = {
-  ...COMMON,
-  name: 'anthropic',
-  basePath: '/v1',
-  isChat: (path) => path === '/v1/messages',
-  hasKey: (headers) => !!headers['x-api-key'] && !!headers['anthropic-version'],
-  window: 'token-bucket',
-  countsCompletion: 'as-produced',
-  needsMaxTokens: true,
-  answers: {
-    body: (request, id) => messageOf(request, id, blocksOf(request, id), stopOf(request), request.completionTokens),
+const messages: Api = {
+  read: (body) => {
+    const request = readChatRequest(body)
+    return request?.maxTokensGiven ? request : undefined
+  },
+  body: (request, id) => messageOf(request, id, blocksOf(request, id), stopOf(request), request.completionTokens),
+  stream: {
     events,
     failure: ({ body }) => event(body as { type: string }),
     keepAlive: event({ type: 'ping' }),
   },
+}
+
+export const anthropic: Profile = {
+  ...COMMON,
+  name: 'anthropic',
+  basePath: '/v1',
+  apiAt: apisBelow(['/v1'], { '/messages': messages }),
+  hasKey: (headers) => !!headers['x-api-key'] && !!headers['anthropic-version'],
+  window: 'token-bucket',
+  countsCompletion: 'as-produced',
   limitHeaders,
   refuse,
   injected: fromTable(ANTHROPIC_ERRORS, 'Anthropic'),

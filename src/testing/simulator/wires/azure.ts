@@ -1,5 +1,16 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, fromTable, type Profile, type Refusal, retryAfterMs, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
+import {
+  type Api,
+  apisBelow,
+  COMMON,
+  fromTable,
+  type Profile,
+  type Refusal,
+  retryAfterMs,
+  type WireError,
+} from '../profile.js'
+import { RESPONSES } from '../responses.js'
 import { firstOfEach, openaiError } from './openai.js'
 
 const AZURE_ERRORS: Readonly<Record<string, WireError>> = {
@@ -27,17 +38,24 @@ function refuse(refusal: Refusal): WireError {
   return openaiError(400, 'BadRequest', 'invalid_request_error', 'We could not parse the JSON body of your request.')
 }
 
+const DEPLOYED = /^\/openai\/deployments\/[^/]+(\/.+)$/
+const DEPLOYED_APIS: Readonly<Record<string, Api>> = {
+  '/chat/completions': openaiChat({ usage: 'extra-chunk' }),
+  '/embeddings': EMBEDDINGS,
+}
+const UNDATED = apisBelow(['/openai/v1'], { ...DEPLOYED_APIS, '/responses': RESPONSES })
+
 /** The deployment is in the path, and the version belongs to it. */
 export const azure: Profile = {
   ...COMMON,
   name: 'azure',
   basePath: '/openai/deployments/simulated?api-version=2024-10-21',
-  isChat: (path, query) =>
-    path === '/openai/v1/chat/completions' ||
-    (/^\/openai\/deployments\/[^/]+\/chat\/completions$/.test(path) && !!query.get('api-version')),
+  apiAt: (path, query) => {
+    const deployed = query.get('api-version') ? DEPLOYED.exec(path) : null
+    return UNDATED(path, query) ?? (deployed ? DEPLOYED_APIS[deployed[1]!] : undefined)
+  },
   hasKey: (headers) => !!headers['api-key'],
   window: 'fixed',
-  answers: openaiAnswers({ usage: 'extra-chunk' }),
   limitHeaders: (figures) =>
     Object.fromEntries(
       firstOfEach(figures).flatMap((figure) =>

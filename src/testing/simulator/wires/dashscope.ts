@@ -1,5 +1,6 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
+import { apisBelow, COMMON, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
 
 function dashscopeError(status: number, code: string, message: string, type = code): WireError {
   return { status, code, body: { error: { message, type, param: null, code }, request_id: 'simulated' } }
@@ -33,9 +34,11 @@ export const dashscope: Profile = {
   ...COMMON,
   name: 'dashscope',
   basePath: '/compatible-mode/v1',
-  isChat: chatsBelow('/compatible-mode/v1', '/v1'),
+  apiAt: apisBelow(['/compatible-mode/v1', '/v1'], {
+    '/chat/completions': openaiChat({ usage: 'extra-chunk' }),
+    '/embeddings': EMBEDDINGS,
+  }),
   window: 'per-second',
-  answers: openaiAnswers({ usage: 'extra-chunk' }),
   refuse,
   injected: fromTable(DASHSCOPE_ERRORS, 'DashScope'),
 }

@@ -1,5 +1,5 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { apisBelow, COMMON, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
 
 function deepseekError(status: number, message: string, type: string, code = 'invalid_request_error'): WireError {
   return { status, code: String(status), body: { error: { message, type, param: null, code } } }
@@ -26,8 +26,7 @@ export const deepseek: Profile = {
   ...COMMON,
   name: 'deepseek',
   basePath: '',
-  isChat: chatsBelow('', '/v1'),
-  answers: openaiAnswers({ usage: 'on-finish' }),
+  apiAt: apisBelow(['', '/v1'], { '/chat/completions': openaiChat({ usage: 'on-finish' }) }),
   refuse: refuseDeepseek,
   injected: fromTable(DEEPSEEK_ERRORS, 'DeepSeek'),
 }

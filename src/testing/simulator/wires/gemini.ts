@@ -1,5 +1,6 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
+import { apisBelow, COMMON, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
 
 const DAY_MS = 86_400_000
 const DEFAULT_RETRY_MS = 42_000
@@ -50,9 +51,11 @@ export const gemini: Profile = {
   ...COMMON,
   name: 'gemini',
   basePath: '/v1beta/openai',
-  isChat: chatsBelow('/v1beta/openai'),
+  apiAt: apisBelow(['/v1beta/openai'], {
+    '/chat/completions': openaiChat({ usage: 'every-chunk' }),
+    '/embeddings': EMBEDDINGS,
+  }),
   countsCompletion: 'never',
-  answers: openaiAnswers({ usage: 'every-chunk' }),
   refuse,
   injected: fromTable(GEMINI_ERRORS, 'Gemini'),
 }

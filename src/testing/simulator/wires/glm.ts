@@ -1,5 +1,6 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
+import { apisBelow, COMMON, type Profile, type Refusal, type WireError } from '../profile.js'
 
 const GLM_ERRORS: Readonly<Record<string, readonly [status: number, message: string]>> = {
   '500': [500, '内部错误'],
@@ -73,8 +74,10 @@ export const glm: Profile = {
   ...COMMON,
   name: 'glm',
   basePath: '/api/paas/v4',
-  isChat: chatsBelow('/api/paas/v4', '/api/coding/paas/v4', '/v1'),
-  answers: openaiAnswers({ usage: 'on-finish', heartbeat: true, requestId: true }),
+  apiAt: apisBelow(['/api/paas/v4', '/api/coding/paas/v4', '/v1'], {
+    '/chat/completions': openaiChat({ usage: 'on-finish', heartbeat: true, requestId: true }),
+    '/embeddings': EMBEDDINGS,
+  }),
   refuse: refuseGlm,
   injected: (code) => glmError(code),
 }

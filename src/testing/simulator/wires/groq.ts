@@ -1,7 +1,7 @@
-import { openaiAnswers } from '../completion.js'
+import { openaiChat } from '../completion.js'
 import {
+  apisBelow,
   COMMON,
-  chatsBelow,
   fromTable,
   type LimitFigure,
   type Profile,
@@ -39,8 +39,7 @@ export const groq: Profile = {
   ...COMMON,
   name: 'groq',
   basePath: '/openai/v1',
-  isChat: chatsBelow('/openai/v1', '/v1'),
-  answers: openaiAnswers({ usage: 'x-groq' }),
+  apiAt: apisBelow(['/openai/v1', '/v1'], { '/chat/completions': openaiChat({ usage: 'x-groq' }) }),
   limitHeaders,
   refuse,
   injected: fromTable(GROQ_ERRORS, 'Groq'),

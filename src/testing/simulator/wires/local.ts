@@ -1,6 +1,8 @@
 // Servers of one's own, which ask for no key.
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
+import { apisBelow, COMMON, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { RESPONSES } from '../responses.js'
 import { openaiError } from './openai.js'
 
 function vllmError(status: number, type: string, message: string): WireError {
@@ -23,9 +25,12 @@ export const vllm: Profile = {
   ...COMMON,
   name: 'vllm',
   basePath: '/v1',
-  isChat: chatsBelow('/v1'),
+  apiAt: apisBelow(['/v1'], {
+    '/chat/completions': openaiChat({ usage: 'extra-chunk' }),
+    '/embeddings': EMBEDDINGS,
+    '/responses': RESPONSES,
+  }),
   hasKey: () => true,
-  answers: openaiAnswers({ usage: 'extra-chunk' }),
   refuse: refuseVllm,
   injected: fromTable(VLLM_ERRORS, 'vLLM'),
 }
@@ -48,9 +53,8 @@ export const ollama: Profile = {
   ...COMMON,
   name: 'ollama',
   basePath: '/v1',
-  isChat: chatsBelow('/v1'),
+  apiAt: apisBelow(['/v1'], { '/chat/completions': openaiChat({ usage: 'extra-chunk' }), '/embeddings': EMBEDDINGS }),
   hasKey: () => true,
-  answers: openaiAnswers({ usage: 'extra-chunk' }),
   refuse: refuseOllama,
   injected: fromTable(OLLAMA_ERRORS, 'Ollama'),
 }

@@ -1,7 +1,8 @@
-import { openaiAnswers } from '../completion.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
 import {
+  apisBelow,
   COMMON,
-  chatsBelow,
   fromTable,
   type LimitFigure,
   type Profile,
@@ -52,8 +53,7 @@ export const mistral: Profile = {
   ...COMMON,
   name: 'mistral',
   basePath: '/v1',
-  isChat: chatsBelow('/v1'),
-  answers: openaiAnswers({ usage: 'on-finish' }),
+  apiAt: apisBelow(['/v1'], { '/chat/completions': openaiChat({ usage: 'on-finish' }), '/embeddings': EMBEDDINGS }),
   limitHeaders,
   refuse,
   injected: fromTable(MISTRAL_ERRORS, 'Mistral'),

@@ -1,5 +1,5 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { apisBelow, COMMON, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
 
 function moonshotError(status: number, type: string, message: string): WireError {
   return { status, code: type, body: { error: { message, type } } }
@@ -37,8 +37,7 @@ export const moonshot: Profile = {
   ...COMMON,
   name: 'moonshot',
   basePath: '/v1',
-  isChat: chatsBelow('/v1'),
-  answers: openaiAnswers({ usage: 'on-finish' }),
+  apiAt: apisBelow(['/v1'], { '/chat/completions': openaiChat({ usage: 'on-finish' }) }),
   refuse,
   injected: fromTable(MOONSHOT_ERRORS, 'Moonshot'),
 }

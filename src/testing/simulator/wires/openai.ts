@@ -1,7 +1,8 @@
-import { openaiAnswers } from '../completion.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
 import {
+  apisBelow,
   COMMON,
-  chatsBelow,
   fromTable,
   goDuration,
   type LimitFigure,
@@ -11,6 +12,7 @@ import {
   retryAfterMs,
   type WireError,
 } from '../profile.js'
+import { RESPONSES } from '../responses.js'
 
 export function openaiError(status: number, code: string, type: string, message: string, headers = {}): WireError {
   return { status, code, body: { error: { message, type, param: null, code } }, headers }
@@ -82,9 +84,12 @@ export const openai: Profile = {
   ...COMMON,
   name: 'openai',
   basePath: '/v1',
-  isChat: chatsBelow('/v1'),
+  apiAt: apisBelow(['/v1'], {
+    '/chat/completions': openaiChat({ usage: 'extra-chunk' }),
+    '/embeddings': EMBEDDINGS,
+    '/responses': RESPONSES,
+  }),
   refusedCount: true,
-  answers: openaiAnswers({ usage: 'extra-chunk' }),
   limitHeaders: (figures) => openaiHeaders(firstOfEach(figures)),
   refuse,
   injected: fromTable(OPENAI_ERRORS, 'OpenAI'),

@@ -1,5 +1,6 @@
-import { openaiAnswers } from '../completion.js'
-import { COMMON, chatsBelow, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
+import { openaiChat } from '../completion.js'
+import { EMBEDDINGS } from '../embeddings.js'
+import { type Api, apisBelow, COMMON, fromTable, type Profile, type Refusal, type WireError } from '../profile.js'
 
 const PROCESSING = ': OPENROUTER PROCESSING\n\n'
 
@@ -43,19 +44,13 @@ function refuse(refusal: Refusal): WireError {
   return openrouterError(refusal.why === 'not-found' ? 404 : 400, 'Invalid request')
 }
 
-const answers = openaiAnswers({ usage: 'extra-chunk' })
-
-/** Streams begin with a comment, and what fails after the 200 says so in a chunk. */
-export const openrouter: Profile = {
-  ...COMMON,
-  name: 'openrouter',
-  basePath: '/api/v1',
-  isChat: chatsBelow('/api/v1', '/v1'),
-  answers: {
-    ...answers,
+const openaiStyle = openaiChat({ usage: 'extra-chunk' })
+const chat: Api = {
+  ...openaiStyle,
+  stream: {
     *events(request, id, createdMs) {
       yield PROCESSING
-      yield* answers.events(request, id, createdMs)
+      yield* openaiStyle.stream.events(request, id, createdMs)
     },
     failure: ({ body }) => {
       const choices = [{ index: 0, delta: { content: '' }, finish_reason: 'error' }]
@@ -63,6 +58,14 @@ export const openrouter: Profile = {
     },
     keepAlive: PROCESSING,
   },
+}
+
+/** Streams begin with a comment, and what fails after the 200 says so in a chunk. */
+export const openrouter: Profile = {
+  ...COMMON,
+  name: 'openrouter',
+  basePath: '/api/v1',
+  apiAt: apisBelow(['/api/v1', '/v1'], { '/chat/completions': chat, '/embeddings': EMBEDDINGS }),
   refuse,
   injected,
 }
