@@ -1,125 +1,149 @@
 import { Client, type Dispatcher } from 'undici'
+import type { AnswerReader } from './http-answer.js'
+import type { ProviderResponse } from './provider.js'
 
 const ATTEMPT = Symbol('attempt')
 
-interface AttemptOptions extends Dispatcher.DispatchOptions {
-  [ATTEMPT]?: Attempt
+/** What is dispatched, and by whom: a pool does not tell its clients of handlers. */
+export interface AttemptOptions extends Dispatcher.DispatchOptions {
+  readonly [ATTEMPT]: Attempt
 }
 
 export type StopReason = 'cancelled' | 'timed out'
 
+/** `unsent`: certain that nothing was or will be written. */
+export type AttemptEnd =
+  | { readonly type: 'response'; readonly response: ProviderResponse }
+  | { readonly type: 'refused' }
+  | { readonly type: 'stopped'; readonly reason: StopReason; readonly sent: boolean }
+  | { readonly type: 'failed'; readonly error: unknown; readonly sent: boolean }
+
 /**
- * One request's way through undici: whether it may still be written, whether it was, and when its socket is gone.
+ * One request's way through undici: whether it may still be written, whether it was, its answer, and when its socket is gone.
+ * It tells its end once; of a request that was sent and not wholly answered only when its socket is closed.
  * Invariant: it is written at most once. undici may take up a request again after its connection went away;
  * a grant is good for one send, so the second time it is refused.
  */
-export class Attempt {
-  /** From here on bytes may have left. */
-  sent = false
-  /** `maySend` said no. */
-  refused = false
-  stopReason: StopReason | undefined
-  /** Resolves when it is stopped and certain that nothing was or will be written. */
-  readonly stoppedUnsent: Promise<void>
-  /** Resolves when a sent request no longer occupies its socket: the socket is closed, or the whole answer is in. */
-  readonly released: Promise<void>
+export class Attempt implements Dispatcher.DispatchHandler {
   readonly #maySend: () => boolean
-  #resolveStopped: () => void = () => undefined
-  #resolveReleased: () => void = () => undefined
-  #client: Client | undefined
+  readonly #reader: AnswerReader
+  readonly #tell: (end: AttemptEnd) => void
+  #refused = false
+  /** From here on bytes may have left. */
+  #sent = false
+  /** A sent request no longer occupies its socket: that is closed, or the whole answer is in. */
+  #released = false
+  #stopReason: StopReason | undefined
+  /** Why there will be no answer, while the socket closes. */
+  #error: { readonly error: unknown } | undefined
+  #ended = false
+  #client: TrackedClient | undefined
   #controller: Dispatcher.DispatchController | undefined
 
-  constructor(maySend: () => boolean) {
+  constructor(maySend: () => boolean, reader: AnswerReader, tell: (end: AttemptEnd) => void) {
     this.#maySend = maySend
-    this.stoppedUnsent = new Promise((resolve) => {
-      this.#resolveStopped = resolve
-    })
-    this.released = new Promise((resolve) => {
-      this.#resolveReleased = resolve
-    })
+    this.#reader = reader
+    this.#tell = tell
+  }
+
+  dispatch(dispatcher: Dispatcher, options: Dispatcher.DispatchOptions): void {
+    const tagged: AttemptOptions = { ...options, [ATTEMPT]: this }
+    dispatcher.dispatch(tagged, this)
   }
 
   /** Ends it: unsent, it never will be; sent, its socket is destroyed (unless the whole answer is in already). */
   stop(reason: StopReason): void {
-    if (this.stopReason !== undefined) return
-    this.stopReason = reason
-    if (this.sent) this.abort(new Error(reason))
-    else this.#resolveStopped()
+    if (this.#stopReason !== undefined) return
+    this.#stopReason = reason
+    if (this.#sent) this.#controller?.abort(new Error(reason))
+    else this.#end({ type: 'stopped', reason, sent: false })
   }
 
-  abort(error: Error): void {
-    this.#controller?.abort(error)
-  }
-
-  /** The interceptor for `dispatcher.compose`. */
-  readonly intercept: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) => {
-    const tagged: AttemptOptions = { ...options, [ATTEMPT]: this }
-    return dispatch(tagged, new AttemptHandler(this, handler))
-  }
-
-  rideOn(client: Client): void {
+  rideOn(client: TrackedClient): void {
     this.#client = client
+  }
+
+  /** Its socket is closed. */
+  disconnected(): void {
+    this.#release()
+    if (this.#error) this.#fail(this.#error.error)
   }
 
   /**
    * Called just before the headers are written to an open socket. It refuses by throwing: undici then drops the request
    * and keeps the connection, whereas `controller.abort` would destroy it.
    */
-  start(controller: Dispatcher.DispatchController): void {
-    if (this.sent) throw new Error('a request is written once only')
-    if (this.stopReason !== undefined) throw new Error(this.stopReason)
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#sent) throw new Error('a request is written once only')
+    if (this.#stopReason !== undefined) throw new Error(this.#stopReason)
     if (!this.#maySend()) {
-      this.refused = true
+      this.#refused = true
       throw new Error('it may not be sent any more')
     }
-    this.sent = true
+    this.#sent = true
     this.#controller = controller
     // Pipelining is 1, hence this client's next disconnection is that of the request's own socket.
-    this.#client?.once('disconnect', this.release)
+    if (this.#client) this.#client.rider = this
   }
 
-  readonly release = (): void => {
-    this.#client?.off('disconnect', this.release)
-    this.#resolveReleased()
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: ProviderResponse['headers'],
+  ): void {
+    // What is below is only news that the answer is coming.
+    if (status >= 200) this.#reader.start(controller, { status, headers })
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#reader.take(chunk)
+  }
+
+  onResponseEnd(): void {
+    this.#release()
+    try {
+      this.#end({ type: 'response', response: this.#reader.end() })
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#reader.stop()
+    if (this.#sent && !this.#released) this.#error = { error }
+    else this.#fail(error)
+  }
+
+  #release(): void {
+    this.#released = true
+    if (this.#client?.rider === this) this.#client.rider = undefined
+  }
+
+  #fail(error: unknown): void {
+    const sent = this.#sent
+    if (this.#refused) this.#end({ type: 'refused' })
+    else if (this.#stopReason !== undefined) this.#end({ type: 'stopped', reason: this.#stopReason, sent })
+    else this.#end({ type: 'failed', error, sent })
+  }
+
+  #end(end: AttemptEnd): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#tell(end)
   }
 }
 
-/** A connection that tells each attempt which client it rides on; a pool does not say. */
+/** A connection that tells the attempt which rides on it when it is gone. */
 export class TrackedClient extends Client {
+  rider: Attempt | undefined
+
+  constructor(origin: string | URL, options: Client.Options) {
+    super(origin, options)
+    this.on('disconnect', () => this.rider?.disconnected())
+  }
+
   override dispatch(options: AttemptOptions, handler: Dispatcher.DispatchHandler): boolean {
     options[ATTEMPT]?.rideOn(this)
     return super.dispatch(options, handler)
-  }
-}
-
-class AttemptHandler implements Dispatcher.DispatchHandler {
-  readonly #attempt: Attempt
-  readonly #inner: Dispatcher.DispatchHandler
-
-  constructor(attempt: Attempt, inner: Dispatcher.DispatchHandler) {
-    this.#attempt = attempt
-    this.#inner = inner
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
-    this.#inner.onRequestStart?.(controller, context)
-    this.#attempt.start(controller) // last, so that nothing but undici's own write comes after it
-  }
-
-  onResponseStart(...args: Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>): void {
-    this.#inner.onResponseStart?.(...args)
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#inner.onResponseData?.(controller, chunk)
-  }
-
-  onResponseEnd(...args: Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseEnd']>>): void {
-    this.#attempt.release()
-    this.#inner.onResponseEnd?.(...args)
-  }
-
-  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
-    this.#inner.onResponseError?.(controller, error)
   }
 }

@@ -44,12 +44,20 @@ export function limitObservationsOfDay(
 }
 
 function observe(headers: Headers, nowMs: number, requestsWindowMs: number): readonly LimitObservation[] {
+  // Most responses have none, and every one comes by here.
+  if (!hasAny(headers)) return []
   return [
     ...openaiFormat(headers, requestsWindowMs),
     ...anthropicFormat(headers, nowMs),
     ...mistralFormat(headers),
     ...ietfFormat(headers),
   ]
+}
+
+/** All formats have it in their names. */
+function hasAny(headers: Headers): boolean {
+  for (const name in headers) if (name.includes('ratelimit')) return true
+  return false
 }
 
 /** `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; Azure sends no more than what remains. */

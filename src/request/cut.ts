@@ -6,7 +6,11 @@ export class Cut {
   #made = false
   #controller: AbortController | undefined
   /** Called when it is made; one hearer, who may also leave. */
-  onMade: (() => void) | undefined
+  onMade: (() => void) | undefined = undefined
+
+  get isMade(): boolean {
+    return this.#made
+  }
 
   get signal(): AbortSignal {
     if (!this.#controller) {

@@ -28,8 +28,8 @@ export interface StreamTarget {
   readonly begun: boolean
   begin(start: StreamStart): void
   put(event: StreamEvent): void
-  /** Resolves when the reader has caught up, or won't any more. */
-  room(): Promise<void>
+  /** Resolves when the reader has caught up, or won't any more; undefined where it has. */
+  room(): Promise<void> | undefined
   end(error?: HeadgateError): void
 }
 
@@ -48,7 +48,7 @@ export class LentStream implements StreamTarget {
     this.lender.put(event)
   }
 
-  room(): Promise<void> {
+  room(): Promise<void> | undefined {
     return this.lender.room()
   }
 
@@ -106,8 +106,8 @@ export class EventStream implements StreamTarget {
     this.#wakeReader()
   }
 
-  room(): Promise<void> {
-    if (this.#ended || this.#waitingChars <= MAX_WAITING_CHARS) return Promise.resolve()
+  room(): Promise<void> | undefined {
+    if (this.#ended || this.#waitingChars <= MAX_WAITING_CHARS) return undefined
     return new Promise((resolve) => {
       this.#onRoom = resolve
     })

@@ -1,7 +1,8 @@
 import { HeadgateError } from '../errors.js'
 import { type ApiName, askForUsage, chunkFailure, chunkUsage, isUsageOnly, pathOf, usageOf } from '../providers/apis.js'
 import { chatUrlOf } from '../providers/chat-url.js'
-import type { HttpCaller, StreamSink } from '../providers/http-caller.js'
+import type { StreamSink } from '../providers/http-answer.js'
+import type { HttpCaller } from '../providers/http-caller.js'
 import {
   failureOf,
   type Provider,
@@ -65,7 +66,7 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
       const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
       const sink = stream && new AnswerSink(api, provider, stream, hidden, context)
-      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, signal: cut.signal, maySend }
+      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, cut, maySend }
       const result = await caller.call(sink ? { ...call, sink } : call)
       if (result.type === 'unsent') return result
       if (result.type === 'failed') {
@@ -119,9 +120,9 @@ class AnswerSink implements StreamSink {
     this.#head = head
   }
 
-  async write(text: string): Promise<void> {
+  write(text: string): Promise<void> | undefined {
     for (const event of this.#reader.read(text)) this.#take(event)
-    await this.stream.room()
+    return this.stream.room()
   }
 
   end({ status, headers }: ProviderResponse): CallEnd {

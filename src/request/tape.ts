@@ -52,7 +52,7 @@ export class Tape implements Pick<StreamTarget, 'put' | 'room'> {
     for (const listener of this.#listeners) if (!listener(event, this.#httpStatus)) this.#listeners.delete(listener)
   }
 
-  room(): Promise<void> {
-    return (this.eager && this.#events) || !this.#target ? Promise.resolve() : this.#target.room()
+  room(): Promise<void> | undefined {
+    return (this.eager && this.#events) || !this.#target ? undefined : this.#target.room()
   }
 }

@@ -1,8 +1,8 @@
-import { getEventListeners } from 'node:events'
 import net, { type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { HttpCaller } from '../../src/providers/http-caller.js'
 import { callerOf, cleanups, closeOf, echo, handClock, inputOf, serve } from './http-harness.js'
+import { Cut } from '../../src/request/cut.js'
 
 describe('a call that is stopped', () => {
   /** Resolves when the request has arrived; answers nothing, or the beginning of something. */
@@ -20,11 +20,11 @@ describe('a call that is stopped', () => {
 
   test.each([undefined, '{"half":'])('by its signal, when %j had come', async (beginning) => {
     const { url, arrived, seen } = await stalled(beginning)
-    const controller = new AbortController()
-    const call = callerOf().call(inputOf(url, { signal: controller.signal }))
+    const cut = new Cut()
+    const call = callerOf().call(inputOf(url, { cut }))
     await arrived
     const closed = closeOf(seen.sockets[0]!)
-    controller.abort()
+    cut.make()
     expect(await call).toEqual({
       type: 'failed',
       sent: true,
@@ -37,7 +37,7 @@ describe('a call that is stopped', () => {
       },
     })
     await closed // the provider sees it go
-    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0)
+    expect(cut.onMade).toBeUndefined()
   })
 
   test.each([undefined, '{"half":'])('by its timeout, when %j had come', async (beginning) => {
@@ -60,9 +60,9 @@ describe('a call that is stopped', () => {
   test('while its connection is still being made: at once, unsent, and never written', async () => {
     const { url, seen } = await serve(echo)
     const caller = callerOf()
-    const controller = new AbortController()
-    const call = caller.call(inputOf(url, { signal: controller.signal }))
-    controller.abort()
+    const cut = new Cut()
+    const call = caller.call(inputOf(url, { cut }))
+    cut.make()
     expect(await call).toMatchObject({ type: 'failed', sent: false, failure: { code: 'CANCELLED' } })
     await caller.call(inputOf(url))
     expect(seen.requests).toBe(1)
@@ -94,11 +94,11 @@ describe('a call that is stopped', () => {
     cleanups.push(() => {
       net.Socket.prototype.connect = originalConnect
     })
-    const controller = new AbortController()
-    const call = callerOf().call(inputOf(url, { signal: controller.signal }))
+    const cut = new Cut()
+    const call = callerOf().call(inputOf(url, { cut }))
     await arrived
     expect(connected).toHaveLength(1)
-    controller.abort()
+    cut.make()
     await call.then(() => order.push('call resolved'))
     expect(order).toEqual(['socket closed', 'call resolved'])
   })

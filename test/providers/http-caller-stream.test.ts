@@ -1,8 +1,9 @@
 import type http from 'node:http'
 import v8 from 'node:v8'
 import { describe, expect, test } from 'vitest'
-import type { StreamSink } from '../../src/providers/http-caller.js'
+import type { StreamSink } from '../../src/providers/http-answer.js'
 import { callerOf, closeOf, echo, inputOf, serve } from './http-harness.js'
+import { Cut } from '../../src/request/cut.js'
 
 /** Answers with a stream whose pieces are sent by hand. */
 async function streaming(type = 'text/event-stream; charset=utf-8') {
@@ -99,7 +100,7 @@ describe('a streamed answer', () => {
 
   test('a call that is stopped while its sink is busy ends with its socket', async () => {
     const { url, seen, response } = await streaming()
-    const controller = new AbortController()
+    const cut = new Cut()
     let reach: () => void = () => {}
     const reached = new Promise<void>((resolve) => {
       reach = resolve
@@ -108,12 +109,12 @@ describe('a streamed answer', () => {
       reach()
       return new Promise(() => {})
     })
-    const call = callerOf().call(inputOf(url, { sink, signal: controller.signal }))
+    const call = callerOf().call(inputOf(url, { sink, cut }))
     const answer = await response
     const closed = closeOf(seen.sockets[0]!)
     answer.write('data: x\n\n')
     await reached
-    controller.abort()
+    cut.make()
     expect(await call).toMatchObject({ type: 'failed', sent: true, failure: { code: 'CANCELLED' } })
     await closed
   })

@@ -1,7 +1,8 @@
-import { getEventListeners, once } from 'node:events'
+import { once } from 'node:events'
 import type http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { Cut } from '../../src/request/cut.js'
 import { callerOf, cleanups, echo, handClock, inputOf, serve } from './http-harness.js'
 
 describe('a response', () => {
@@ -37,10 +38,10 @@ describe('a response', () => {
     const { url, seen } = await serve(echo)
     const clock = handClock()
     const caller = callerOf({ clock })
-    const { signal } = new AbortController()
-    for (let i = 0; i < 20; i++) expect((await caller.call(inputOf(url, { signal }))).type).toBe('response')
+    const cut = new Cut()
+    for (let i = 0; i < 20; i++) expect((await caller.call(inputOf(url, { cut }))).type).toBe('response')
     expect(seen).toMatchObject({ connections: 1, requests: 20 })
-    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+    expect(cut.onMade).toBeUndefined()
     expect(clock.timers.size).toBe(0)
   })
 
@@ -103,7 +104,9 @@ describe('maySend', () => {
   test('is not asked of a cancelled call', async () => {
     const { url, seen } = await serve(echo)
     let asked = 0
-    const input = inputOf(url, { signal: AbortSignal.abort(), maySend: () => ++asked > 0 })
+    const cut = new Cut()
+    cut.make()
+    const input = inputOf(url, { cut, maySend: () => ++asked > 0 })
     expect(await callerOf().call(input)).toMatchObject({ type: 'failed', sent: false, failure: { code: 'CANCELLED' } })
     expect({ asked, ...seen }).toMatchObject({ asked: 0, connections: 0 })
   })

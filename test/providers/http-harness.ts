@@ -4,6 +4,7 @@ import http from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach } from 'vitest'
 import { type HttpCall, HttpCaller, type HttpCallerOptions } from '../../src/providers/http-caller.js'
+import { Cut } from '../../src/request/cut.js'
 
 export const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -52,7 +53,7 @@ export const inputOf = (url: string, more: Partial<HttpCall> = {}): HttpCall => 
   headers: { authorization: 'Bearer sk-very-secret-key' },
   body: '{"messages":[]}',
   timeoutMs: 60_000,
-  signal: new AbortController().signal,
+  cut: new Cut(),
   maySend: () => true,
   ...more,
 })
