@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import type { RedisConnection } from '../limits/redis-store.js'
+import { bounded } from './bounded.js'
 
 /** For as long others wait for a process of which nothing is heard any more. */
 const LEASE_MS = 3_000
-const COMMAND_LIMIT_MS = 50
 
 /** Only its holder may prolong a lease, or end it. */
 const PROLONG = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0"
@@ -38,7 +38,9 @@ export class Answering {
   /** The lease, or who else has it: another process, or nobody that could be told. */
   async take(key: string): Promise<Lease | 'elsewhere' | 'nobody'> {
     const name = this.#prefix + key
-    const taken = await this.#bounded((redis) => redis.set(name, this.#token, 'PX', LEASE_MS, 'NX'))
+    const taken = await bounded(this.connection, this.clock, (redis) =>
+      redis.set(name, this.#token, 'PX', LEASE_MS, 'NX'),
+    )
     if (taken === undefined) return 'nobody'
     return taken === null ? 'elsewhere' : this.#hold(name)
   }
@@ -53,7 +55,7 @@ export class Answering {
     })
     await this.connection.hear(name, told)
     // It may have ended before it could be heard.
-    const leftMs = (await this.#bounded((redis) => redis.pttl(name))) ?? 0
+    const leftMs = (await bounded(this.connection, this.clock, (redis) => redis.pttl(name))) ?? 0
     const late = new Promise<void>((resolve) => {
       timer = this.clock.setTimeout(resolve, Math.min(LEASE_MS, Math.max(0, leftMs)))
     })
@@ -68,7 +70,7 @@ export class Answering {
     let over = false
     const prolong = () => {
       timer = this.clock.setTimeout(async () => {
-        await this.#bounded((redis) => redis.eval(PROLONG, 1, name, this.#token, LEASE_MS))
+        await bounded(this.connection, this.clock, (redis) => redis.eval(PROLONG, 1, name, this.#token, LEASE_MS))
         if (!over) prolong()
       }, LEASE_MS / 3)
     }
@@ -78,28 +80,11 @@ export class Answering {
         if (over) return
         over = true
         this.clock.clearTimeout(timer)
-        void this.#bounded(async (redis) => {
+        void bounded(this.connection, this.clock, async (redis) => {
           await redis.eval(END, 1, name, this.#token)
           await redis.publish(name, verdict)
         })
       },
-    }
-  }
-
-  /** Undefined where Redis is away, or takes too long. */
-  async #bounded<T>(ask: (redis: RedisConnection['commands']) => Promise<T>): Promise<T | undefined> {
-    const { commands } = this.connection
-    if (commands.status !== 'ready') return undefined
-    let timer: unknown
-    const late = new Promise<undefined>((resolve) => {
-      timer = this.clock.setTimeout(() => resolve(undefined), COMMAND_LIMIT_MS)
-    })
-    try {
-      return await Promise.race([ask(commands), late])
-    } catch {
-      return undefined
-    } finally {
-      this.clock.clearTimeout(timer)
     }
   }
 }

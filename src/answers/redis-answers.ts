@@ -1,9 +1,7 @@
 import type { Clock } from '../clock.js'
 import type { RedisConnection } from '../limits/redis-store.js'
 import type { KeptAnswer } from './answer.js'
-
-/** A lookup that takes longer is a miss: the provider may be asked meanwhile. */
-const LOOKUP_LIMIT_MS = 50
+import { bounded } from './bounded.js'
 
 /** The fleet's answers: `NAMESPACE:answer:KEY`, each with a time to live of its own. Without Redis everything is a miss. */
 export class RedisAnswers {
@@ -18,20 +16,8 @@ export class RedisAnswers {
   }
 
   async get(key: string): Promise<KeptAnswer | undefined> {
-    const { commands } = this.connection
-    if (commands.status !== 'ready') return undefined
-    let timer: unknown
-    const late = new Promise<null>((resolve) => {
-      timer = this.clock.setTimeout(() => resolve(null), LOOKUP_LIMIT_MS)
-    })
-    try {
-      const found = await Promise.race([commands.get(this.#prefix + key), late])
-      return found === null ? undefined : keptIn(found)
-    } catch {
-      return undefined
-    } finally {
-      this.clock.clearTimeout(timer)
-    }
+    const found = await bounded(this.connection, this.clock, (redis) => redis.get(this.#prefix + key))
+    return found ? keptIn(found) : undefined
   }
 
   /** Resolves when it is there for others, or can't be. */

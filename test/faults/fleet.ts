@@ -33,6 +33,7 @@ interface FleetOptions {
   readonly limits?: LimitOptions
   readonly pool?: Partial<PoolOptions>
   readonly isolatedMaxMs?: number
+  readonly cache?: GateOptions['cache']
   readonly redisArgs?: string[]
 }
 
@@ -49,7 +50,7 @@ export interface Fleet {
 
 /** Processes that share one pool over a Redis of their own, and a provider that takes everything and keeps the log. */
 export async function startFleet({ onTestFinished }: TestContext, settings: FleetOptions = {}): Promise<Fleet> {
-  const { limits = LIMITS, isolatedMaxMs } = settings
+  const { limits = LIMITS, isolatedMaxMs, cache } = settings
   const redis = await startRedisServer({ args: settings.redisArgs ?? [] })
   const admin = new Redis(redis.url)
   admin.on('error', () => {})
@@ -63,6 +64,7 @@ export async function startFleet({ onTestFinished }: TestContext, settings: Flee
   const options: GateOptions = {
     redis: redis.url,
     ...(isolatedMaxMs !== undefined && { isolatedMaxMs }),
+    ...(cache && { cache }),
     queue: { maxQueued: 5, maxActive: 25 },
     pools: {
       p: { provider: 'openai', apiKey: 'any', baseURL: provider.baseURL, limits, guardMs: GUARD_MS, ...settings.pool },
