@@ -91,8 +91,11 @@ export interface MonitoringStats {
   readonly store: 'redis' | 'memory'
   /** `process` without Redis, and while it can't be reached. */
   readonly scope: 'fleet' | 'process'
-  /** Of this process's dispatchers the one that is worst off. */
-  readonly state: DispatcherState
+  /**
+   * Of this process's dispatchers the one that is worst off; read from Redis alone, of the processes heard of in the last
+   * 10 s, and left out where there is none.
+   */
+  readonly state?: DispatcherState
   /** This process has lost Redis. */
   readonly isolated: boolean
   readonly processes: readonly ProcessStatus[]

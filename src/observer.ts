@@ -10,7 +10,7 @@ import { RedisAlertBook } from './observe/alerts/alert-book.js'
 import { alertsOf } from './observe/alerts/alerts.js'
 import { FleetBook } from './observe/monitoring/fleet-book.js'
 import { operationsOf } from './observe/monitoring/operation.js'
-import { poolsOf, processesOf, totalsOf } from './observe/monitoring/report.js'
+import { fleetState, poolsOf, processesOf, totalsOf } from './observe/monitoring/report.js'
 
 /** One group's limits as configured here, and what the fleet has made of them. */
 export interface ObservedGroup {
@@ -54,12 +54,13 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
       book ??= new FleetBook(connection, namespace, randomUUID(), async () => true)
       await book.gather()
       const [fleet, usage, standings] = await Promise.all([book.read(), usages(), alertBook.read()])
+      const state = fleetState(fleet.members)
       return {
         generatedAt: new Date(fleet.nowMs).toISOString(),
         namespace,
         store: 'redis',
         scope: 'fleet',
-        state: 'synced',
+        ...(state && { state }),
         isolated: false,
         processes: processesOf(fleet.members),
         totals: totalsOf(fleet.totals.values()),

@@ -53,9 +53,9 @@ afterAll(async () => {
   await redis.stop()
 })
 
-async function configFile(): Promise<string> {
+async function configFile(namespace = 'watched'): Promise<string> {
   const glm = { provider: 'glm', models: ['glm-4'], limits: { requests: '50/1m', concurrency: 5 } }
-  return fileOf('headgate.json', JSON.stringify({ redis: redis.url, namespace: 'watched', pools: { glm } }))
+  return fileOf('headgate.json', JSON.stringify({ redis: redis.url, namespace, pools: { glm } }))
 }
 
 describe('headgate top', () => {
@@ -89,6 +89,13 @@ describe('headgate top', () => {
     expect(steady(redisStats!)).toEqual(steady(gatewayStats!))
     expect(redisStats!.alerts).toMatchObject([{ rule: 'provider-429', pool: 'glm', state: 'firing' }])
     expect(redisStats!.processes).toHaveLength(1)
+    expect(redisStats!.state).toBe('synced')
+  })
+
+  it('does not say how a fleet stands that has no process', async () => {
+    const args = ['top', '--config', await configFile('nobody'), '--once']
+    expect((await runCli(args)).stdout).toMatch(/^headgate .* namespace nobody {2}no process answers .*\n0 processes,/)
+    expect(JSON.parse((await runCli([...args, '--json'])).stdout)).not.toHaveProperty('state')
   })
 
   it('goes on in lines, one a pool and look, until it is told to stop', async () => {

@@ -105,6 +105,10 @@ describe('rules', () => {
       [false, 2],
       [true, 5],
     ])
+    const said = () => [...measureAll(alertsOf({ rules }).rules, numbers).values()].map(([, found]) => found!.message)
+    expect(said()[0]).toContain(': 2 answers with status 429 and code 1302 within an hour (')
+    numbers.refusals = { '1305': 1 }
+    expect(said()[2]).toContain(': 1 answer with status 429 within an hour (')
   })
 
   test('success rate, once enough ended; wait; full queue; spent quota', () => {

@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { DispatcherState } from '../../machines/vocabulary.js'
+import { fleetState } from '../../src/observe/monitoring/report.js'
 import { addCounts, bump, type Counts, newTally, note, percentile } from '../../src/observe/monitoring/tally.js'
 
 const times = fc.array(fc.double({ min: 0.2, max: 3_600_000, noNaN: true }), { minLength: 1, maxLength: 200 })
@@ -57,4 +59,15 @@ describe('counts', () => {
     bump(outcomes, 'constructor', 2)
     expect(outcomes.constructor).toBe(3)
   })
+})
+
+test('a fleet stands as the worst of those that were heard of lately', () => {
+  const who = { name: 'a', host: 'h', pid: 1, startedMs: 0, pools: {} }
+  const stateOf = (...heard: [state: DispatcherState, seenMsAgo: number][]) =>
+    fleetState(heard.map(([state, seenMsAgo]) => ({ ...who, state, seenMsAgo })))
+  expect(stateOf()).toBeUndefined()
+  expect(stateOf(['synced', 100], ['synced', 0])).toBe('synced')
+  expect(stateOf(['synced', 100], ['learning', 200])).toBe('learning')
+  expect(stateOf(['synced', 100], ['learning', 10_000])).toBe('synced')
+  expect(stateOf(['synced', 10_000])).toBeUndefined()
 })

@@ -29,8 +29,8 @@ const MEASURES: Record<Exclude<RuleConfig['rule'], 'isolated'>, Measure> = {
       withinMinutes === HOUR_MINUTES ? view.lastHour429(pool) : (view.recent(pool, withinMinutes)?.provider429 ?? {})
     const all = Object.entries(codes).filter(([one]) => code === undefined || one === code)
     const value = all.reduce((sum, [, count]) => sum + count, 0)
-    const what = code === undefined ? '429' : `429 with code ${code}`
-    const message = `pool ${pool}: ${value} answers ${what} within ${spanOf(withinMinutes)} (more than ${threshold} is an alert). Somebody else uses the key, or a limit is configured above the account's.`
+    const what = code === undefined ? '429' : `429 and code ${code}`
+    const message = `pool ${pool}: ${counted(value, 'answer')} with status ${what} within ${spanOf(withinMinutes)} (more than ${threshold} is an alert). Somebody else uses the key, or a limit is configured above the account's.`
     return { breached: value > threshold, value, message }
   },
   'success-rate': ({ threshold, withinMinutes, least }, pool, view) => {
@@ -39,7 +39,7 @@ const MEASURES: Record<Exclude<RuleConfig['rule'], 'isolated'>, Measure> = {
     if (!recent || value === null) return undefined
     const { completed = 0, degraded = 0, failed = 0, expired = 0 } = recent.outcomes
     const ended = completed + degraded + failed + expired
-    const message = `pool ${pool}: ${percent(value)} of ${ended} requests succeeded within ${spanOf(withinMinutes)} (less than ${percent(threshold)} is an alert).`
+    const message = `pool ${pool}: ${percent(value)} of ${counted(ended, 'request')} succeeded within ${spanOf(withinMinutes)} (less than ${percent(threshold)} is an alert).`
     return { breached: ended >= least && value < threshold, value, message }
   },
   'wait-p99': ({ threshold, withinMinutes }, pool, view) => {
@@ -93,6 +93,10 @@ export function minutesNeeded(rules: readonly RuleConfig[]): number {
     rule === 'provider-429' && withinMinutes === HOUR_MINUTES ? 0 : withinMinutes,
   )
   return Math.max(0, ...needed)
+}
+
+function counted(amount: number, what: string): string {
+  return `${amount} ${what}${amount === 1 ? '' : 's'}`
 }
 
 function percent(value: number): string {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { DispatcherState } from '../../../machines/vocabulary.js'
 import { type RedisConnection, redisErrorCode } from '../../limits/redis-store.js'
 import type { Written } from './recorder.js'
 import { replyOf } from './reply.js'
@@ -16,6 +17,8 @@ export interface Alike {
   readonly host: string
   readonly pid: number
   readonly startedMs: number
+  /** Of its dispatchers the one that is worst off. */
+  readonly state: DispatcherState
   readonly pools: Readonly<Record<string, LivePool>>
 }
 

@@ -10,13 +10,13 @@ import type { GroupPlan } from '../../limits/plan.js'
 import type { RedisConnection } from '../../limits/redis-store.js'
 import type { GroupUsage } from '../../limits/store.js'
 import type { Monitoring, MonitoringStats, RateLimitStats } from '../../monitoring.js'
-import { Alerts } from '../alerts/alerts.js'
 import { MemoryAlertBook, RedisAlertBook } from '../alerts/alert-book.js'
+import { Alerts } from '../alerts/alerts.js'
 import type { FleetView } from '../alerts/rules.js'
 import { type Alike, type Fleet, FleetBook } from './fleet-book.js'
 import { operationsOf } from './operation.js'
 import { Recorder } from './recorder.js'
-import { lastHour, liveOf, poolsOf, processesOf, rateLimitStats, totalsOf } from './report.js'
+import { lastHour, liveOf, poolsOf, processesOf, rateLimitStats, totalsOf, worstOf } from './report.js'
 import { addCounts, type Counts, type LivePool, newTally, type PoolTally } from './tally.js'
 
 /** Writes are so far apart at least; the first comes soon, so that a reader elsewhere sees it. */
@@ -28,8 +28,6 @@ const MAX_WINDOW_MINUTES = 1_440
 const MINUTE_MS = 60_000
 /** What Redis has not got is kept for so long; older minutes count in the totals alone. */
 const UNWRITTEN_MINUTES = 60
-/** From the worst on. */
-const WORST_FIRST: readonly DispatcherState[] = ['stopped', 'isolated', 'learning', 'connecting', 'draining', 'synced']
 
 /** The gate as it stands; what only it can tell. */
 export interface Watched {
@@ -85,7 +83,7 @@ export class Monitor implements Monitoring {
       logger: config.logger,
       book: connection ? new RedisAlertBook(connection, config.namespace, this.#id) : new MemoryAlertBook(),
       look: (minutes) => this.#look(minutes),
-      isIsolated: () => Object.values(this.#gate.stats().pools).some(({ dispatcher }) => dispatcher === 'isolated'),
+      isIsolated: () => isIsolated(this.#gate.stats()),
     })
   }
 
@@ -102,14 +100,13 @@ export class Monitor implements Monitoring {
     const usage = await this.#gate.usage().catch(() => undefined)
     const sum = fleet ?? this.#alone()
     const operations = operationsOf(this.#options.groups, usage, own)
-    const states = Object.values(own.pools).map(({ dispatcher }) => dispatcher)
     return {
       generatedAt: new Date(sum.nowMs).toISOString(),
       namespace: config.namespace,
       store: connection ? 'redis' : 'memory',
       scope: fleet ? 'fleet' : 'process',
-      state: WORST_FIRST.find((state) => states.includes(state)) ?? 'synced',
-      isolated: states.includes('isolated') || (connection !== undefined && fleet === undefined),
+      state: stateOf(own),
+      isolated: isIsolated(own) || (connection !== undefined && fleet === undefined),
       processes: processesOf(sum.members),
       totals: totalsOf(sum.totals.values()),
       pools: poolsOf(sum, config.pools.keys(), operations),
@@ -211,11 +208,13 @@ export class Monitor implements Monitoring {
   }
 
   #alike(): Alike {
+    const own = this.#gate.stats()
     const pools: Record<string, LivePool> = {}
-    for (const [name, { atGate, queued, active, states }] of Object.entries(this.#gate.stats().pools)) {
+    for (const [name, { atGate, queued, active, states }] of Object.entries(own.pools)) {
       pools[name] = { atGate, queued, active, states }
     }
-    return { name: this.#id.slice(0, 8), host: hostname(), pid: process.pid, startedMs: this.#startedMs, pools }
+    const who = { name: this.#id.slice(0, 8), host: hostname(), pid: process.pid, startedMs: this.#startedMs }
+    return { ...who, state: stateOf(own), pools }
   }
 
   #writeSoon(): void {
@@ -270,4 +269,12 @@ export class Monitor implements Monitoring {
       return false
     }
   }
+}
+
+function stateOf({ pools }: GateStats): DispatcherState {
+  return worstOf(Object.values(pools).map(({ dispatcher }) => dispatcher)) ?? 'synced'
+}
+
+function isIsolated({ pools }: GateStats): boolean {
+  return Object.values(pools).some(({ dispatcher }) => dispatcher === 'isolated')
 }

@@ -1,4 +1,5 @@
 // From tallies to what people read. Pure.
+import type { DispatcherState } from '../../../machines/vocabulary.js'
 import type {
   LimitStatus,
   MinuteStatus,
@@ -17,6 +18,9 @@ const HOUR_MINUTES = 60
 /** Who was not heard of for so long, though asked, holds nothing any more, and is soon forgotten. */
 const GONE_MS = 10_000
 const FORGOTTEN_MS = 60_000
+
+/** From the worst on. */
+const WORST_FIRST: readonly DispatcherState[] = ['stopped', 'isolated', 'learning', 'connecting', 'draining', 'synced']
 
 export interface PoolOperation {
   readonly limits: readonly LimitStatus[]
@@ -98,6 +102,15 @@ export function processesOf(members: readonly Member[]): ProcessStatus[] {
         ),
       }
     })
+}
+
+export function worstOf(states: readonly DispatcherState[]): DispatcherState | undefined {
+  return WORST_FIRST.find((state) => states.includes(state))
+}
+
+/** How those stand that were heard of lately; undefined where there is none. */
+export function fleetState(members: readonly Member[]): DispatcherState | undefined {
+  return worstOf(members.filter(({ seenMsAgo }) => seenMsAgo < GONE_MS).map(({ state }) => state))
 }
 
 /** What is under way in the fleet, by pool. */

@@ -57,6 +57,7 @@ function stateText({ isolated, scope, state, store }: MonitoringStats, colors: C
   if (isolated) return colors.bold(colors.red('ISOLATED FROM REDIS'))
   if (store === 'memory') return colors.yellow('no Redis: this process alone')
   if (scope === 'process') return colors.yellow('this process alone')
+  if (state === undefined) return colors.yellow('no process answers')
   return state === 'synced' ? colors.green(state) : colors.yellow(state)
 }
 
