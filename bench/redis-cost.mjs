@@ -123,7 +123,15 @@ class Process {
         isolatedMs: 0,
         knownEpoch: this.epoch,
       },
-      ...{ knownVersion: this.version, candidateEpoch: '1-bench', distrust: false, held: [], journal: null, cuts: [] },
+      ...{
+        knownVersion: this.version,
+        candidateEpoch: '1-bench',
+        distrust: false,
+        held: [],
+        floors: [],
+        journal: null,
+        cuts: [],
+      },
       ...{ coolDowns: [], observed: [], flows: this.flows(), leave: false, ...settled },
     })
     this.epoch = reply.epoch

@@ -153,6 +153,7 @@ const NOTHING: Omit<Exchange, 'processId' | 'seq' | 'knownEpoch'> = {
   candidateEpoch: '1-bench',
   distrust: false,
   held: [],
+  floors: [],
   journal: null,
   ...NO_NEWS,
   flows: [

@@ -120,6 +120,7 @@ export class Session {
       candidateEpoch: this.#nextEpoch(),
       distrust,
       held: joining ? this.#held() : [],
+      floors: joining ? this.known.floors : [],
       journal: joining && this.#epoch !== '' ? this.#journal() : null,
       ...this.owed.take(),
       flows,
@@ -131,7 +132,10 @@ export class Session {
 
   /** Takes the answer to a batch in. By `aheadMs` the store's clock jumped: cool-downs last as long as they would have. */
   answered(batch: Batch, reply: ExchangeReply, aheadMs: number): void {
+    const { roster, floors } = this.known
     this.#accept(batch, reply)
+    // By such a clock leases and floors of others ended before their time: what was known before is what may be so.
+    if (aheadMs > 0) Object.assign(this.known, { roster, floors })
     const { coolDowns } = this.known
     this.known.coolDowns = coolDowns.map(([pool, untilMs, generation]) => [pool, untilMs + aheadMs, generation])
   }
@@ -174,6 +178,7 @@ export class Session {
       ...NO_NEWS,
       flows: [],
       held: [],
+      floors: [],
       processId: this.processId,
       seq: KNOCK,
       leaseMs,

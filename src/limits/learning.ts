@@ -1,7 +1,15 @@
 import type { Ledger } from './ledger.js'
 import { memoryMs, nameOf } from './members.js'
 import { limitOf, poolOf, type Round } from './round.js'
-import { type GroupSpec, HEARSAY_MS, HORIZON_MS, type Journal, LEARN_MS, LONG_WINDOW_MS } from './store.js'
+import {
+  type GroupSpec,
+  HEARSAY_MS,
+  HORIZON_MS,
+  type Journal,
+  LEARN_MS,
+  type LimitSpec,
+  LONG_WINDOW_MS,
+} from './store.js'
 import { bucketOf } from './window.js'
 
 /**
@@ -13,7 +21,8 @@ export class Learning {
   #untilMs = 0
   #heard = false
   readonly #expected = new Set<string>()
-  readonly #replayed = new Set<string>()
+  /** The floors that those who are back were told, by limit. */
+  readonly #back = new Map<string, ReadonlyMap<string, number>>()
   /** Fleet sums of long windows as survivors remember them. */
   readonly #used = new Map<string, number>()
 
@@ -30,7 +39,7 @@ export class Learning {
     this.#untilMs = nowMs + (hearsay ? HEARSAY_MS : LEARN_MS)
     this.#heard = false
     this.#expected.clear()
-    this.#replayed.clear()
+    this.#back.clear()
     this.#used.clear()
   }
 
@@ -39,9 +48,18 @@ export class Learning {
     for (const name of names) this.#expected.add(name)
   }
 
-  /** As long as what they spent may count, whether or not they have replayed: should the state be lost again meanwhile. */
-  stillExpected(round: Round): readonly string[] {
-    return round.nowMs < this.#startedMs + memoryMs(round.spec) ? [...this.#expected] : []
+  /**
+   * As long as what they spent may count, or any may live on its floor, whether or not they have replayed: should the state
+   * be lost again meanwhile.
+   */
+  stillExpected(round: Round, areMissing: boolean): readonly string[] {
+    return areMissing || round.nowMs < this.#startedMs + memoryMs(round.spec) ? [...this.#expected] : []
+  }
+
+  /** Whether it still matters who comes back. */
+  isRecent({ nowMs, spec, exchange: { leaseMs, isolatedMs } }: Round): boolean {
+    if (this.#startedMs === 0) return false
+    return this.#untilMs > 0 || nowMs < this.#startedMs + Math.max(memoryMs(spec), leaseMs + isolatedMs)
   }
 
   end(): void {
@@ -67,15 +85,43 @@ export class Learning {
       const { id, limit } = limitOf(round, index)
       ledger.control.override(id, limit, value)
     }
+    if (!this.isRecent(round)) return
+    for (const name of journal.roster) this.#expected.add(name)
+    this.#noteBack(round, processId)
     if (this.#untilMs === 0) return
     this.#heard = true
     this.#untilMs = this.#startedMs + LEARN_MS
-    this.#replayed.add(nameOf(processId))
-    for (const name of journal.roster) this.#expected.add(name)
     for (const [index, used] of journal.used) {
       const { id } = limitOf(round, index)
       this.#used.set(id, Math.max(this.#used.get(id) ?? 0, used))
     }
+  }
+
+  /** A process comes up that has nothing to replay: it lives on no floor. */
+  welcome(round: Round, processId: string): void {
+    if (this.#untilMs === 0 && this.#expected.has(nameOf(processId))) this.#noteBack(round, processId)
+  }
+
+  #noteBack({ spec: { limits }, exchange: { floors } }: Round, processId: string): void {
+    this.#back.set(nameOf(processId), new Map(limits.map(({ id }, index) => [id, floors[index] ?? 0])))
+  }
+
+  /**
+   * What members from before who have not come back may be living on, and until when at the latest: of each limit what the
+   * floors of those who are back leave, for all floors together never exceeded it. While learning, anybody may be missing.
+   */
+  missing(round: Round): { readonly floors: ReadonlyMap<string, number>; readonly untilMs: number } | undefined {
+    const { leaseMs, isolatedMs } = round.exchange
+    const untilMs = this.#startedMs + leaseMs + isolatedMs
+    const isAny = this.#untilMs > 0 || [...this.#expected].some((name) => !this.#back.has(name))
+    if (!isAny || isolatedMs === 0 || untilMs <= round.nowMs) return undefined
+    const floors = new Map<string, number>()
+    for (const limit of round.spec.limits) {
+      let left = this.#mostOf(limit)
+      for (const its of this.#back.values()) left -= its.get(limit.id) ?? 0
+      floors.set(limit.id, Math.max(0, left))
+    }
+    return { floors, untilMs }
   }
 
   /** When to ask whether it is over: soon when nobody else is known to be missing. */
@@ -92,16 +138,18 @@ export class Learning {
     const complete = this.#isComplete
     if (round.nowMs < (complete ? this.#startedMs + HEARSAY_MS : this.#untilMs)) return false
     const { limits } = round.spec
+    const isKnown = this.#heard || this.#expected.size > 0
     for (const limit of limits) {
       if (limit.windowMs === 0) continue
       const log = this.ledger.log(limit)
       log.expire(round.nowMs)
-      const free = this.ledger.allowed(limit) - log.sum
-      const lost = complete || !this.#heard ? 0 : free
+      // A limit that was lowered since they spent may be raised again.
+      const rest = this.#mostOf(limit) - log.sum
+      const lost = complete || !isKnown ? 0 : rest
       const remembered = limit.windowMs >= LONG_WINDOW_MS ? (this.#used.get(limit.id) ?? 0) - log.sum : 0
       // A long window is not given up for one process that is gone: what it spent since the copy is bounded by a short one.
       const unknown = limit.windowMs >= LONG_WINDOW_MS ? Math.min(lost, remembered + shortLimit(limits, limit)) : lost
-      const amount = Math.max(0, Math.min(free, Math.max(unknown, remembered)))
+      const amount = Math.max(0, Math.min(rest, Math.max(unknown, remembered)))
       if (amount > 0) log.add(bucketOf(this.#startedMs + HORIZON_MS, log.widthMs), amount)
     }
     this.#untilMs = 0
@@ -109,7 +157,12 @@ export class Learning {
   }
 
   get #isComplete(): boolean {
-    return this.#heard && [...this.#expected].every((name) => this.#replayed.has(name))
+    return this.#heard && [...this.#expected].every((name) => this.#back.has(name))
+  }
+
+  /** The most that a limit may have been when those who are gone spent. */
+  #mostOf(limit: LimitSpec): number {
+    return Math.max(limit.limit, this.ledger.control.configured(limit))
   }
 }
 

@@ -18,6 +18,8 @@ export interface Member {
   holdUntilMs: number
   isolatedMs: number
   seq: number
+  /** Of the last reply it was given. */
+  version: number
   /** Its lease ended; what it held is held a while longer, or set aside. */
   dead: boolean
   asideUntilMs: number
@@ -29,8 +31,35 @@ export interface Member {
   mailSinceMs: number
   /** Its flows were dropped while it was alive. */
   restate: boolean
+  /** Of each limit, by id, the most it may live on if it is cut off: what it was told, and what it knew before until it heard. */
   floors: Map<string, number>
+  /** What it was told last, until its next batch shows that it heard. */
+  told: Map<string, number> | undefined
   shareVersion: number
+}
+
+/** The place of those who were members before the state was lost, and may live on their floors: nobody knows who on which. */
+const MISSING = '?'
+
+function newMember(): Member {
+  return {
+    expiresMs: 0,
+    holdUntilMs: 0,
+    isolatedMs: 0,
+    seq: 0,
+    version: 0,
+    dead: false,
+    asideUntilMs: 0,
+    ghostUntilMs: 0,
+    reply: undefined,
+    slots: new Map(),
+    mail: [],
+    mailSinceMs: 0,
+    restate: false,
+    floors: new Map(),
+    told: undefined,
+    shareVersion: 0,
+  }
 }
 
 export function nameOf(processId: string): string {
@@ -61,44 +90,63 @@ export class Members {
     this.#rosterVersion++
   }
 
-  /** Whether any incarnation of the process is remembered. */
-  knows(processId: string): boolean {
+  /** Version of the last reply to any incarnation of the process that is remembered; undefined if none is. */
+  versionOf(processId: string): number | undefined {
+    const known = this.all.get(processId)
+    if (known) return known.version
     const name = nameOf(processId)
-    return [...this.all.keys()].some((id) => nameOf(id) === name)
+    for (const [id, { version }] of this.all) if (nameOf(id) === name) return version
+    return undefined
   }
 
   join(round: Round): Member {
-    const { processId, held } = round.exchange
+    const { processId, held, floors } = round.exchange
     for (const id of [...this.all.keys()]) if (nameOf(id) === nameOf(processId)) this.#forget(round, id)
-    const member: Member = {
-      expiresMs: 0,
-      holdUntilMs: 0,
-      isolatedMs: 0,
-      seq: 0,
-      dead: false,
-      asideUntilMs: 0,
-      ghostUntilMs: 0,
-      reply: undefined,
-      slots: new Map(),
-      mail: [],
-      mailSinceMs: 0,
-      restate: false,
-      floors: new Map(),
-      shareVersion: 0,
-    }
+    const member = newMember()
+    floors.forEach((floor, index) => {
+      member.floors.set(round.spec.limits[index]?.id ?? '', floor)
+    })
     this.all.set(processId, member)
     this.#rosterVersion++
     for (const [index, count] of held) this.moveSlots(member, round.spec.limits[index]?.id ?? '', count)
     return member
   }
 
-  renew(round: Round, member: Member): void {
+  renew(round: Round, member: Member, version: number): void {
     const { leaseMs, holdUntilMs, isolatedMs, seq } = round.exchange
     member.expiresMs = round.nowMs + leaseMs
     member.holdUntilMs = holdUntilMs
     member.isolatedMs = isolatedMs
     member.ghostUntilMs = member.expiresMs + memoryMs(round.spec)
     member.seq = seq
+    member.version = version
+    // It sends no further batch before it has the reply to the last.
+    if (seq > 1 && member.told) {
+      member.floors = member.told
+      member.told = undefined
+    }
+  }
+
+  /** Sets aside what members from before, who have not come back, may live on; in place of what was so far. */
+  setMissing(missing: { readonly floors: ReadonlyMap<string, number>; readonly untilMs: number } | undefined): void {
+    const known = this.all.get(MISSING)
+    if (!known && !missing) return
+    this.#rosterVersion++
+    if (known) this.#releaseAside(known)
+    this.all.delete(MISSING)
+    if (!missing) return
+    const member = { ...newMember(), dead: true, asideUntilMs: missing.untilMs, floors: new Map(missing.floors) }
+    this.all.set(MISSING, member)
+    for (const [limit, amount] of member.floors) this.ledger.setAside(limit, amount)
+  }
+
+  get areMissing(): boolean {
+    return this.all.has(MISSING)
+  }
+
+  /** A limit was moved: everybody is to hear of its new floor. */
+  tellAnew(): void {
+    this.#rosterVersion++
   }
 
   /** It goes: nothing is held for it, but what it spent is remembered under its name. */
@@ -108,6 +156,7 @@ export class Members {
     this.#releaseSlots(member)
     member.dead = true
     member.floors = new Map()
+    member.told = undefined
     member.asideUntilMs = 0
     this.#rosterVersion++
   }
@@ -165,7 +214,8 @@ export class Members {
   }
 
   get roster(): string[] {
-    return [...new Set([...this.all.keys()].map(nameOf))].sort()
+    const ids = [...this.all.keys()].filter((id) => id !== MISSING)
+    return [...new Set(ids.map(nameOf))].sort()
   }
 
   /**
@@ -190,7 +240,8 @@ export class Members {
     })
     // Somebody's floor is still that of a smaller fleet: this one's grows once that one was told.
     member.shareVersion = isShort ? 0 : this.#rosterVersion
-    member.floors = new Map(round.spec.limits.map(({ id }, index) => [id, floors[index] ?? 0]))
+    member.told = new Map(round.spec.limits.map(({ id }, index) => [id, floors[index] ?? 0]))
+    for (const [id, floor] of member.told) member.floors.set(id, Math.max(floor, member.floors.get(id) ?? 0))
     return { roster: [...new Set([...this.roster, ...others])].sort(), floors }
   }
 
@@ -223,6 +274,7 @@ export class Members {
     if (member.asideUntilMs > 0) for (const [id, amount] of member.floors) this.ledger.setAside(id, -amount)
     member.asideUntilMs = 0
     member.floors = new Map()
+    member.told = undefined
   }
 
   #takeBackMail(round: Round, member: Member): void {

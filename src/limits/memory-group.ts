@@ -1,9 +1,10 @@
+import { auditFronts, type FrontAudit } from './audit.js'
 import { FairTree } from './fair-tree.js'
 import { ageOf, Learning } from './learning.js'
 import { Ledger } from './ledger.js'
 import { type Member, Members } from './members.js'
-import { costOf, giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
-import { fronts, type Grant, Schedule } from './schedule.js'
+import { giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
+import { type Grant, Schedule } from './schedule.js'
 import {
   type ControlChange,
   type Exchange,
@@ -13,19 +14,6 @@ import {
   LONG_WINDOW_MS,
 } from './store.js'
 import { StoreTime } from './store-time.js'
-
-interface FrontAudit {
-  readonly pool: string
-  readonly flow: string
-  readonly sinceMs: number
-  /** Waiters of its flow. */
-  readonly count: number
-  readonly draws: readonly string[]
-  readonly tokens: number
-  readonly fitsAtMs: number
-  /** What its limits allow, all added up: a change says that one was moved. */
-  readonly allowed: number
-}
 
 /**
  * The truth of one group, kept in this process. The same rules as the Lua script, in the same order:
@@ -56,11 +44,14 @@ export class MemoryGroup {
     if (seq !== 1 && (!member || member.dead)) return this.#reply(round, true)
     if (seq === 1) member = this.#join(round)
     const known = member!
-    this.#members.renew(round, known)
+    this.#members.renew(round, known, this.#version)
     this.#settle(round, known)
     if (exchange.leave) this.#members.leave(round, processId, known)
     else this.#state(round, known)
-    if (this.#learning.conclude(round)) this.#wakeAll(processId)
+    if (this.#learning.conclude(round)) {
+      this.#members.setMissing(this.#learning.missing(round))
+      this.#wakeAll(processId)
+    }
     this.#grow(round)
     const { untilMs } = this.#learning
     if (untilMs > 0) retryAt(round, this.#learning.askAtMs)
@@ -68,7 +59,7 @@ export class MemoryGroup {
     const wake = (id: string) => this.#listeners.get(id)?.()
     new Schedule(round, this.#ledger, this.#tree, grant, wake).run(untilMs > 0)
     this.#ledger.flush()
-    round.share = exchange.leave ? null : this.#members.share(round, known, this.#learning.stillExpected(round))
+    round.share = exchange.leave ? null : this.#members.share(round, known, this.#stillExpected(round))
     known.reply = this.#reply(round, false)
     this.#survivors.add(processId)
     return known.reply
@@ -76,6 +67,7 @@ export class MemoryGroup {
 
   control(change: ControlChange): void {
     this.#ledger.control.apply(change)
+    if (change.type === 'limit') this.#members.tellAnew()
     this.#wakeAll('')
   }
 
@@ -113,29 +105,9 @@ export class MemoryGroup {
     return { counted: this.#ledger.slots, held }
   }
 
-  /**
-   * For audits: who is first in each pool's line, in the order in which they were promised a date, and when it fits into
-   * all rate limits if nothing else is granted; never, while it waits for a slot or for its pool to be open again.
-   */
+  /** For audits: who is first in each pool's line. */
   auditFronts(spec: GroupSpec, nowMs: number): FrontAudit[] {
-    const limits = new Map(spec.limits.map((limit) => [limit.id, limit]))
-    return fronts(this.#tree.pools).flatMap(({ name, front, tenants }) => {
-      const flow = front && tenants.get(front.tenant)?.flows.get(front.flow)
-      if (!flow || flow.count === 0) return []
-      const tokens = flow.costs[0] ?? 0
-      const { control } = this.#ledger
-      const isHeld = control.isPaused(name) || control.earliestMs(name, nowMs) > nowMs
-      let fitsAtMs = isHeld ? Number.POSITIVE_INFINITY : 0
-      let allowed = 0
-      for (const id of flow.draws) {
-        const limit = limits.get(id)
-        if (!limit) continue
-        fitsAtMs = Math.max(fitsAtMs, this.#ledger.fitsAtMs(limit, costOf(limit, tokens), nowMs))
-        allowed += this.#ledger.allowed(limit)
-      }
-      const { id, count, draws } = flow
-      return [{ pool: name, flow: id, sinceMs: front.sinceMs, count, draws, tokens, fitsAtMs, allowed }]
-    })
+    return auditFronts(spec, this.#tree, this.#ledger, nowMs)
   }
 
   /** For audits: whether nobody waits, nothing is in flight, and nothing lies in a mailbox. */
@@ -171,14 +143,19 @@ export class MemoryGroup {
       const others = [...this.#survivors].some((id) => id !== processId)
       if (knownEpoch !== '' || others) this.#learning.begin(round.nowMs, knownEpoch === '')
     } else if (this.#isStateLost(round.exchange)) {
-      const roster = [...this.#members.roster, ...this.#learning.stillExpected(round)]
+      const roster = [...this.#members.roster, ...this.#stillExpected(round)]
       this.#wipe()
       this.#learning.begin(round.nowMs, false)
       this.#learning.expect(roster)
     } else return
     this.#epoch = candidateEpoch
     this.#version = 1
+    this.#members.setMissing(this.#learning.untilMs > 0 ? this.#learning.missing(round) : undefined)
     this.#wakeAll(processId)
+  }
+
+  #stillExpected(round: Round): readonly string[] {
+    return this.#learning.stillExpected(round, this.#members.areMissing)
   }
 
   /** Whether a process of this epoch shows that later state was lost, or that the clock it was kept by can't be trusted. */
@@ -187,8 +164,11 @@ export class MemoryGroup {
     if (knownEpoch !== this.#epoch) return knownEpoch !== '' && ageOf(knownEpoch) >= ageOf(this.#epoch)
     const member = this.#members.all.get(processId)
     const skipped = member !== undefined && !member.dead && seq > member.seq + 1
-    const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && !this.#members.knows(processId)
-    return distrust || knownVersion > this.#version || skipped || forgotten
+    const answered = this.#members.versionOf(processId)
+    const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && answered === undefined
+    // Whatever else happened since: it was given a reply that is not remembered.
+    const isUnknown = answered !== undefined && knownVersion > answered
+    return distrust || knownVersion > this.#version || skipped || forgotten || isUnknown
   }
 
   #wipe(): void {
@@ -203,8 +183,10 @@ export class MemoryGroup {
     if (journal && knownEpoch !== this.#epoch) {
       this.#learning.replay(round, processId, journal)
       round.replayed = true
-    }
-    return this.#members.join(round)
+    } else this.#learning.welcome(round, processId)
+    const member = this.#members.join(round)
+    if (this.#learning.isRecent(round)) this.#members.setMissing(this.#learning.missing(round))
+    return member
   }
 
   #settle(round: Round, member: Member): void {

@@ -61,6 +61,7 @@ export function encodeExchange(spec: GroupSpec, its: Exchange, isSubscribed: boo
     its.observed.flat(),
     its.service.flat(),
     flows,
+    its.floors,
   ])
 }
 

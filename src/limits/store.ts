@@ -89,6 +89,8 @@ export interface Exchange {
   readonly distrust: boolean
   /** With `seq` 1: slots of calls still running, taken again over the limit if need be. */
   readonly held: readonly (readonly [limit: number, count: number])[]
+  /** With `seq` 1: this process's floor of each limit as it was last told; empty if never. It may go on from it until it hears. */
+  readonly floors: readonly number[]
   /** With `seq` 1 of a process that knows an epoch. */
   readonly journal: Journal | null
   readonly adjustments: readonly Adjustment[]

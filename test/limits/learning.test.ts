@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { GroupSpec } from '../../src/limits/store.js'
 import { groupOf, rate, slots } from './driver.js'
 import { contract, countsOf, journalOf, Process } from './process.js'
@@ -89,6 +89,111 @@ contract('learning', (world) => {
     expect(countsOf(await a.ask())).toEqual({ f: 5 })
   })
 
+  test('what is lost is counted by the limit as it was, though an operator lowers it while learning', async () => {
+    const [a] = (await fleet(requests(9), 'a', 'b')) as [Process]
+    const spentAt = bucket()
+    await world().lose()
+    await a.rejoin([{ count: 9 }], journal(['a', 'b'], [0, spentAt, 2]))
+    await a.store.control({ type: 'limit', id: 'r', base: 9, limit: 3 })
+    advance(LEARN_MS)
+    await a.ask()
+    await a.store.control({ type: 'limit', id: 'r', base: 9, limit: 9 })
+    expect(await a.ask()).toMatchObject({ grants: [], learnUntilMs: 0 })
+    expect(await a.used()).toEqual([9])
+  })
+
+  describe('one that is cut off while the state is lost', () => {
+    const ISOLATED_MS = 30_000
+    const LEASE_MS = 10_000
+    const isolated = { leaseMs: LEASE_MS, isolatedMs: ISOLATED_MS }
+    const free = (process: Process) => process.ask([{ count: 20 }], isolated).then((reply) => countsOf(reply).f ?? 0)
+
+    /** Three that were told floors of 2 each. */
+    const threeOnFloors = async () => {
+      const spec = groupOf(slots('c', 6))
+      const [a, b, c] = [await open(spec, 'a'), await open(spec, 'b'), await open(spec, 'c')]
+      for (let i = 0; i < 3; i++) for (const process of [a, b, c]) await process.ask([], isolated)
+      expect([a.floors, b.floors, c.floors]).toEqual([[2], [2], [2]])
+      return [a, b, c]
+    }
+    /** Learning goes by, and leases are renewed. */
+    const learn = async (...processes: Process[]) => {
+      for (let i = 0; i < 2; i++) {
+        advance(LEARN_MS / 2)
+        for (const process of processes) await process.ask([], isolated)
+      }
+    }
+    const back = (process: Process) =>
+      process.rejoin([], { ...isolated, ...journal(['a', 'b', 'c']), floors: process.floors })
+
+    test.each(['lost', 'distrusted'] as const)('keeps its floor until it can no longer live on it: %s', async (how) => {
+      const [a, b] = (await threeOnFloors()) as [Process, Process]
+      if (how === 'lost') await world().lose()
+      else {
+        // All leases are over by the clock that jumped, and what was set aside.
+        advance(120_000)
+        await a.rejoin([], { ...isolated, ...journal(['a', 'b', 'c']), floors: a.floors, distrust: true })
+      }
+      const startMs = a.nowMs
+      await back(a)
+      await back(b)
+      // Floors grow for nobody meanwhile.
+      expect([a.floors, b.floors]).toEqual([[2], [2]])
+      await learn(a, b)
+      expect(await free(a)).toBe(4)
+      for (let i = 0; i < 5; i++) {
+        await a.ask([], isolated)
+        expect(a.floors).toEqual([2])
+        await b.ask([], isolated)
+        advance(LEASE_MS / 2)
+      }
+      world().instant.nowMs = startMs + LEASE_MS + ISOLATED_MS - 1
+      await b.ask([], isolated)
+      expect(await free(a)).toBe(0)
+      advance(1)
+      expect(await free(a)).toBe(2)
+    })
+
+    test('gives it back when it comes back, whether or not it has anything to tell', async () => {
+      const [a, b, c] = (await threeOnFloors()) as [Process, Process, Process]
+      await world().lose()
+      await back(a)
+      await learn(a)
+      // Two are missing.
+      expect(await free(a)).toBe(2)
+      await back(b)
+      expect(await free(a)).toBe(2)
+      c.epoch = ''
+      await c.rejoin([], { ...isolated, floors: c.floors })
+      expect(await free(a)).toBe(2)
+    })
+
+    test('is remembered should the state be lost again', async () => {
+      const [a] = (await threeOnFloors()) as [Process]
+      await world().lose()
+      const roster = (await back(a)).share?.roster
+      expect(roster).toEqual(['a', 'b', 'c'])
+      await learn(a)
+      advance(LEASE_MS / 2)
+      await a.ask([], isolated)
+      await world().lose()
+      await a.rejoin([], { ...isolated, ...journal(a.roster), floors: a.floors })
+      await learn(a)
+      expect(await free(a)).toBe(2)
+    })
+
+    test('whoever is new has no floor until it is known what is left', async () => {
+      const [a] = (await threeOnFloors()) as [Process]
+      await world().lose()
+      const d = await open(a.spec, 'd')
+      await d.ask([], isolated)
+      expect(d.floors).toEqual([0])
+      advance(HEARSAY_MS)
+      await d.ask([], isolated)
+      expect(d.floors).toEqual([6])
+    })
+  })
+
   test('a late survivor is still counted', async () => {
     const spec = requests(9)
     const [a, b] = (await fleet(spec, 'a', 'b')) as [Process, Process]
@@ -161,6 +266,15 @@ contract('learning', (world) => {
     b.epoch = a.epoch
     const reply = await b.rejoin([], journal(['a', 'b'], [0, bucket(), 2]))
     expect(reply).toMatchObject({ version: 1, learnUntilMs: a.nowMs + LEARN_MS })
+  })
+
+  test('so does a reply that it was given and that is not remembered, whatever happened since', async () => {
+    const [a, b] = (await fleet(requests(9), 'a', 'b')) as [Process, Process]
+    // A former incarnation is known, but not that another was answered after it.
+    const version = b.version + 1
+    for (let i = 0; i < 3; i++) await a.ask()
+    b.version = version
+    expect((await b.rejoin([], journal(['a', 'b'], [0, bucket(), 2]))).learnUntilMs).toBe(b.nowMs + LEARN_MS)
   })
 
   test('an epoch opened after the one that is there shows an older copy, an earlier one does not', async () => {

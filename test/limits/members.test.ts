@@ -120,11 +120,17 @@ contract('members', (world) => {
     // Nobody's floor may exceed what the others were told: b's grows once a knows of it.
     expect((await b.ask()).share).toEqual({ roster: ['a', 'b'], floors: [0, 0] })
     expect((await a.ask()).share).toEqual({ roster: ['a', 'b'], floors: [5, 1] })
+    // Its next batch shows that it heard.
+    expect((await b.ask()).share).toEqual({ roster: ['a', 'b'], floors: [0, 0] })
+    expect((await a.ask()).share).toBeNull()
     expect((await b.ask()).share).toEqual({ roster: ['a', 'b'], floors: [5, 0] })
     expect((await b.ask()).share).toBeNull()
     await c.ask()
     expect((await a.ask()).share).toEqual({ roster: ['a', 'b', 'c'], floors: [4, 1] })
     expect((await b.ask()).share?.floors).toEqual([3, 0])
+    expect((await c.ask()).share?.floors).toEqual([0, 0])
+    await a.ask()
+    expect((await b.ask()).share).toBeNull()
     expect((await c.ask()).share?.floors).toEqual([3, 0])
     expect((await a.ask()).share).toBeNull()
   })
@@ -136,6 +142,7 @@ contract('members', (world) => {
     await a.ask([], isolated)
     await b.ask()
     await a.ask([], isolated)
+    await a.ask([], isolated)
     expect((await b.ask()).share?.floors).toEqual([5])
     advance(LEASE_MS)
     expect(countsOf(await b.ask([{ count: 20 }]))).toEqual({ f: 5 })
@@ -143,6 +150,23 @@ contract('members', (world) => {
     expect((await b.ask()).grants).toEqual([])
     advance(1)
     expect(countsOf(await b.ask())).toEqual({ f: 5 })
+  })
+
+  test('of what it knew before and was told last the larger is set aside, until it is known to have heard', async () => {
+    const spec = groupOf(rate('r', 10, MINUTE_MS))
+    const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]
+    const isolated = { leaseMs: LEASE_MS, isolatedMs: 30_000 }
+    await a.ask([], isolated)
+    await b.ask()
+    // Its reply, with a floor of 5, may be lost.
+    await a.ask([], isolated)
+    advance(LEASE_MS)
+    expect((await b.ask([{ count: 20 }])).grants).toEqual([])
+    // It comes up anew, and that reply may be lost too.
+    await a.rejoin([], { ...isolated, floors: [10] })
+    expect((await b.ask()).share?.floors).toEqual([0])
+    await a.ask([], isolated)
+    expect((await b.ask()).share?.floors).toEqual([5])
   })
 
   test('one that comes back takes its set-aside share over again', async () => {

@@ -1,7 +1,15 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest'
 import { ageOf } from '../../src/limits/learning.js'
 import { serviceRates } from '../../src/limits/plan.js'
-import type { Exchange, ExchangeReply, FlowStatement, GroupSpec, GroupStore, Journal } from '../../src/limits/store.js'
+import {
+  type Exchange,
+  type ExchangeReply,
+  type FlowStatement,
+  type GroupSpec,
+  type GroupStore,
+  type Journal,
+  NO_NEWS,
+} from '../../src/limits/store.js'
 import { memoryKind, redisKind, type StoreWorld } from './driver.js'
 
 /** Leases are the matter of their own tests. */
@@ -17,6 +25,8 @@ export class Process {
   epoch = ''
   version = 0
   wakes = 0
+  roster: readonly string[] = []
+  floors: readonly number[] = []
   last: Exchange | undefined
   #opened = 0
 
@@ -50,7 +60,7 @@ export class Process {
         distrust: false,
       },
       ...{ knownEpoch: this.epoch, knownVersion: this.version, candidateEpoch: this.#candidate() },
-      ...{ held: [], journal: null, adjustments: [], freed: [], cuts: [], coolDowns: [], observed: [], service: [] },
+      ...{ ...NO_NEWS, held: [], floors: [], journal: null },
       ...{ flows: asks.map((its) => this.flow(its)), leave: false },
       ...more,
     }
@@ -58,6 +68,7 @@ export class Process {
     if (reply.fenced) return reply
     this.epoch = reply.epoch
     this.version = reply.version
+    if (reply.share) Object.assign(this, reply.share)
     return reply
   }
 

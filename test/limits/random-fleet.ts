@@ -1,11 +1,12 @@
-import type {
-  Adjustment,
-  Exchange,
-  ExchangeReply,
-  FlowStatement,
-  GroupSpec,
-  GroupStore,
-  GroupUsage,
+import {
+  type Adjustment,
+  type Exchange,
+  type ExchangeReply,
+  type FlowStatement,
+  type GroupSpec,
+  type GroupStore,
+  type GroupUsage,
+  NO_NEWS,
 } from '../../src/limits/store.js'
 import { ageOf } from '../../src/limits/learning.js'
 import { memoryMs } from '../../src/limits/members.js'
@@ -54,6 +55,7 @@ class Process {
   epoch = ''
   version = 0
   roster: readonly string[] = []
+  floors: readonly number[] = []
   used: ExchangeReply['used'] = []
   last: Exchange | undefined
   held: Granted[] = []
@@ -99,7 +101,10 @@ class Process {
     this.epoch = reply.epoch
     this.version = reply.version
     this.used = reply.used
-    if (reply.share) this.roster = reply.share.roster
+    if (reply.share) {
+      this.roster = reply.share.roster
+      this.floors = reply.share.floors
+    }
     for (const [key, ...dated] of reply.grants) {
       for (let i = 0; i < dated.length; i += 2) {
         const granted = { flow: Number(key.slice(1)), atMs: dated[i]!, tokens: dated[i + 1]! }
@@ -135,7 +140,7 @@ class Process {
               ...{ coolDowns: [], paused: [], overrides: [] },
             }
           : null,
-      ...{ adjustments: [], freed: [], cuts: [], coolDowns: [], observed: [], service: [], flows: [], leave: false },
+      ...{ ...NO_NEWS, floors: isJoin ? this.floors : [], flows: [], leave: false },
       ...more,
     }
   }

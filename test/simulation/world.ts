@@ -190,6 +190,7 @@ export class World {
       ...NO_NEWS,
       flows: [],
       held: [],
+      floors: [],
       processId: 'visitor.1',
       seq: 1,
       leaseMs: 1_000,

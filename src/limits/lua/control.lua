@@ -6,6 +6,8 @@ do
   if kind == 'limit' then
     local p = place(name)
     C[p + 7], C[p + 8] = configuredAs, limit
+    -- Everybody is to hear of its new floor.
+    rosterVersion = rosterVersion + 1
   else
     local q = placePool(name)
     Q[q + 2] = kind == 'pause' and 1 or 0

@@ -11,7 +11,7 @@ do
     end
     if knownEpoch ~= '' or others then
       learnUntil, started, heard = now + (knownEpoch == '' and HEARSAY_MS or LEARN_MS), now, 0
-      expected, replayed, learnUsed = {}, {}, {}
+      expected, back, learnUsed, isTaught = {}, {}, {}, true
     end
     hasOpened = true
   elseif knownEpoch ~= '' then
@@ -22,13 +22,18 @@ do
     elseif not isLost then
       local m = seq > 1 and memberOf(me)
       if m and m.dead == 0 and seq > m.seq + 1 then isLost = true end
-      if seq == 1 and type(x[13]) == 'table' and #x[13][1] > 0 then
+      if not m and seq > 0 then
         local R = rare()
         R.scan()
-        isLost = true
         for _, other in ipairs(memberList) do
-          if R.nameOf(other.id) == R.nameOf(me) then isLost = false end
+          if R.nameOf(other.id) == R.nameOf(me) then m = other end
         end
+      end
+      if m then
+        -- Whatever else happened since: it was given a reply that is not remembered.
+        if x[7] > m.answered then isLost = true end
+      elseif seq == 1 and type(x[13]) == 'table' and #x[13][1] > 0 then
+        isLost = true
       end
     end
     if isLost then
@@ -36,7 +41,7 @@ do
       R.scan()
       local names, keys = R.stillExpected(), { base .. 'procs', base .. 'last' }
       for _, other in ipairs(memberList) do
-        names[R.nameOf(other.id)] = 1
+        if other.id ~= '?' then names[R.nameOf(other.id)] = 1 end
         keys[#keys + 1], keys[#keys + 2] = base .. 'mail:' .. other.id, base .. 'w:' .. other.id
       end
       for p = 0, #C - 12, 12 do
@@ -51,15 +56,17 @@ do
         Q[q + 12], Q[q + 13], Q[q + 14], Q[q + 15] = '', '', 0, 0
       end
       for i = 1, #keys, 1000 do call('UNLINK', unpack(keys, i, min(#keys, i + 999))) end
-      learnUntil, started, heard, expected, replayed, learnUsed = now + LEARN_MS, now, 0, names, {}, {}
+      learnUntil, started, heard, expected, back, learnUsed = now + LEARN_MS, now, 0, names, {}, {}
       treeSize, virtual, members, memberList, isScanned = 0, 0, {}, {}, false
-      rosterVersion, due, hasOpened = rosterVersion + 1, NEVER, true
+      rosterVersion, due, hasOpened, isTaught = rosterVersion + 1, NEVER, true, true
       call('PUBLISH', all, me)
     end
   end
   if hasOpened then
     epoch, version, safe = x[8], 1, 0
     base = prefix .. epoch .. ':'
+    isRecent = learnUntil > 0
+    if isRecent then rare().setMissing() end
   end
 end
 
@@ -147,15 +154,19 @@ if isLive and seq == 1 then
       C[l.at + 7], C[l.at + 8] = l.limit, over[i + 1]
     end
     isWordy = isWordy or #paused + #over + #ceilings > 0
+    if isRecent then
+      for i = 1, #roster do expected[roster[i]] = 1 end
+      R.noteBack()
+    end
     if learnUntil > 0 then
       heard, learnUntil = 1, started + LEARN_MS
-      replayed[R.nameOf(me)] = 1
-      for i = 1, #roster do expected[roster[i]] = 1 end
       for i = 1, #used, 2 do
         local id = S[used[i] * 5 + 1]
         learnUsed[id] = max(learnUsed[id] or 0, used[i + 1])
       end
     end
+  elseif learnUntil == 0 and expected[R.nameOf(me)] then
+    R.noteBack()
   end
   R.scan()
   for _, m in ipairs(memberList) do
@@ -167,18 +178,20 @@ if isLive and seq == 1 then
       R.remove(m)
     end
   end
-  mine = { id = me, expires = 0, hold = 0, isolated = 0, seq = 0, dead = 0, aside = 0, ghost = 0, restate = 0, share = 0,
-    mailAt = 0, slots = {}, floors = '', isDirty = true }
-  members[me] = mine
-  memberList[#memberList + 1] = mine
-  rosterVersion = rosterVersion + 1
-  local held = x[12]
+  mine = R.newMember(me)
+  local held, floors = x[12], {}
+  for i = 1, #x[21] do floors[2 * i - 1], floors[2 * i] = S[i * 5 - 4], x[21][i] end
+  if #floors > 0 then mine.floors = pack(floors) end
+  if isRecent then R.setMissing() end
   for i = 1, #held, 2 do moveSlots(mine, S[held[i] * 5 + 1], held[i + 1]) end
   created[1], created[2] = base .. 'procs', base .. 'last'
 end
 if isLive then
-  mine.expires, mine.hold, mine.isolated, mine.seq, mine.isDirty = now + x[3], x[4], x[5], seq, true
+  mine.expires, mine.hold, mine.isolated, mine.seq, mine.answered, mine.isDirty = now + x[3], x[4], x[5], seq, version,
+    true
   mine.ghost = mine.expires + spec[4]
+  -- It sends no further batch before it has the reply to the last.
+  if seq > 1 and mine.told ~= '' then mine.floors, mine.told = mine.told, '' end
   due = min(due, mine.expires)
   keep = max(keep, mine.ghost, mine.hold, mine.expires + mine.isolated)
 end

@@ -108,9 +108,10 @@ local function memberOf(id, its)
     members[id] = false
     return false
   end
-  local expires, hold, isolated, itsSeq, dead, aside, ghost, restate, share, mailAt, slots, floors = unpackAll(its)
+  local expires, hold, isolated, itsSeq, dead, aside, ghost, restate, share, mailAt, slots, floors, told, answered = unpackAll(its)
   m = { id = id, expires = expires, hold = hold, isolated = isolated, seq = itsSeq, dead = dead, aside = aside, ghost = ghost,
-    restate = restate, share = share, mailAt = mailAt, slots = slots, floors = floors, isDirty = false }
+    restate = restate, share = share, mailAt = mailAt, slots = slots, floors = floors, told = told, answered = answered,
+    isDirty = false }
   members[id] = m
   memberList[#memberList + 1] = m
   return m

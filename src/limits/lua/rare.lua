@@ -1,6 +1,10 @@
 --[[ Third part of the exchange: what one in many exchanges needs, made when it is first asked for. ]]
-local heard, expected, replayed, learnUsed = 0, {}, {}, {}
-if learnUntil > 0 then heard, expected, replayed, learnUsed = unpackAll(learn) end
+-- Of learning: whether anybody replayed; names of those who spent; name -> floors of those who are back; sums of long windows.
+local heard, expected, back, learnUsed = 0, {}, {}, {}
+if learn ~= '' then heard, expected, back, learnUsed = unpackAll(learn) end
+local isTaught = false
+-- Whether it still matters who comes back.
+local isRecent = started > 0 and (learnUntil > 0 or now < started + max(spec[4], x[3] + x[5]))
 
 local rareParts
 local function rare()
@@ -79,7 +83,56 @@ local function rare()
 
   function R.releaseAside(m)
     if m.aside > 0 then R.setAside(m.floors, -1) end
-    m.aside, m.floors, m.isDirty = 0, '', true
+    m.aside, m.floors, m.told, m.isDirty = 0, '', '', true
+  end
+
+  function R.newMember(id)
+    local m = { id = id, expires = 0, hold = 0, isolated = 0, seq = 0, dead = 0, aside = 0, ghost = 0, restate = 0, share = 0,
+      mailAt = 0, slots = {}, floors = '', told = '', answered = 0, isDirty = true }
+    members[id] = m
+    memberList[#memberList + 1] = m
+    rosterVersion = rosterVersion + 1
+    return m
+  end
+
+  -- A process is back, off its floor.
+  function R.noteBack()
+    local floors = {}
+    for i = 0, #S / 5 - 1 do floors[#floors + 1], floors[#floors + 2] = S[i * 5 + 1], x[21][i + 1] or 0 end
+    back[R.nameOf(me)], isTaught = floors, true
+  end
+
+  function R.mostOf(id, limit)
+    local p = cAt[id]
+    return p and C[p + 7] >= 0 and max(limit, C[p + 8]) or limit
+  end
+
+  -- Sets aside what members from before, who have not come back, may live on: see `missing` in learning.ts.
+  function R.setMissing()
+    R.scan()
+    local known, until_ = members['?'], started + x[3] + x[5]
+    local isAny = learnUntil > 0
+    for name in pairs(expected) do isAny = isAny or not back[name] end
+    isAny = isAny and x[5] > 0 and until_ > now
+    if known then
+      R.releaseAside(known)
+      R.remove(known)
+      for i = #memberList, 1, -1 do
+        if memberList[i] == known then table.remove(memberList, i) end
+      end
+      rosterVersion = rosterVersion + 1
+    end
+    if not isAny then return end
+    local m, floors, taken = R.newMember('?'), {}, {}
+    for _, its in pairs(back) do
+      for i = 1, #its, 2 do taken[its[i]] = (taken[its[i]] or 0) + its[i + 1] end
+    end
+    for s = 1, #S, 5 do
+      floors[#floors + 1], floors[#floors + 2] = S[s], max(0, R.mostOf(S[s], S[s + 2]) - (taken[S[s]] or 0))
+    end
+    m.dead, m.aside, m.floors = 1, until_, pack(floors)
+    R.setAside(m.floors, 1)
+    due, keep = min(due, until_), max(keep, until_)
   end
 
   function R.remove(m)
@@ -87,12 +140,10 @@ local function rare()
     gone[#gone + 1] = m.id
   end
 
-  -- Names that count as long as what they spent may, should the state be lost again meanwhile.
+  -- As long as what they spent may count, or any may live on its floor: should the state be lost again meanwhile.
   function R.stillExpected()
-    if now >= started + spec[4] or (learn == '' and learnUntil == 0) then return {} end
-    if learnUntil > 0 then return expected end
-    local _, names = unpackAll(learn)
-    return names
+    R.scan()
+    return (members['?'] or now < started + spec[4]) and expected or {}
   end
 
   return R

@@ -83,7 +83,7 @@ if isLive and not isLeaving and mine.share ~= rosterVersion then
   end
   for _, m in ipairs(memberList) do
     if members[m.id] == m then
-      name(R.nameOf(m.id))
+      if m.id ~= '?' then name(R.nameOf(m.id)) end
       if m.dead == 0 or m.aside > 0 then
         living = living + 1
         local floors = (m == mine or m.floors == '') and {} or unpackAll(m.floors)
@@ -106,7 +106,11 @@ if isLive and not isLeaving and mine.share ~= rosterVersion then
     texts[#texts + 1] = format('%.0f', its)
   end
   -- Somebody's floor is still that of a smaller fleet: this one's grows once that one was told.
-  mine.share, mine.floors = isShort and 0 or rosterVersion, pack(floors)
+  mine.share, mine.told = isShort and 0 or rosterVersion, pack(floors)
+  local former, was = mine.floors == '' and {} or unpackAll(mine.floors), {}
+  for i = 1, #former, 2 do was[former[i]] = former[i + 1] end
+  for i = 1, #floors, 2 do floors[i + 1] = max(floors[i + 1], was[floors[i]] or 0) end
+  mine.floors = pack(floors)
   for i = 1, #names do names[i] = cjson.encode(names[i]) end
   share = '[[' .. concat(names, ',') .. '],[' .. concat(texts, ',') .. ']]'
 end

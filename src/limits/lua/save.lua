@@ -130,7 +130,7 @@ do
     local m = memberList[i]
     if m.isDirty and members[m.id] == m then
       args[n + 1], args[n + 2] = m.id, pack(m.expires, m.hold, m.isolated, m.seq, m.dead, m.aside, m.ghost, m.restate, m.share,
-        m.mailAt, m.slots, m.floors)
+        m.mailAt, m.slots, m.floors, m.told, m.answered)
       n = n + 2
     end
   end
@@ -148,10 +148,10 @@ end
 keep = max(keep, now + spec[5])
 if learnUntil > 0 then
   keep = max(keep, learnUntil)
-  learn = pack(heard, expected, replayed, learnUsed)
-elseif learn ~= '' and now >= started + spec[5] then
+elseif learn ~= '' and not isRecent then
   learn = ''
 end
+if isTaught then learn = pack(heard, expected, back, learnUsed) end
 
 -- Every key lives as long as the core at least: twice as long as what it promises, set anew when that has come near.
 if keep <= safe then

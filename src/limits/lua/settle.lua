@@ -3,7 +3,7 @@ Fifth part of the exchange: what the process settles, in the order of memory-gro
 
 ARGV[3]  the exchange as JSON, by place: [processId, seq, leaseMs, holdUntilMs, isolatedMs, knownEpoch, knownVersion,
          candidateEpoch, distrust, subscribed, leave, held, journal, adjustments, freed, cuts, coolDowns, observed, service,
-         flows]; pairs and triples flat; a flow is 13 values, its draws are ids, its costs text.
+         flows, floors]; pairs and triples flat; a flow is 13 values, its draws are ids, its costs text.
 ]]
 local isLeaving = x[11] == 1
 if isLive then
@@ -102,7 +102,7 @@ if isLive and isLeaving then
   R.takeBackMail(mine)
   R.drop(me)
   R.releaseSlots(mine)
-  mine.dead, mine.floors, mine.aside = 1, '', 0
+  mine.dead, mine.floors, mine.told, mine.aside = 1, '', '', 0
   rosterVersion = rosterVersion + 1
   due = min(due, mine.ghost)
 end

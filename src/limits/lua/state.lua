@@ -105,7 +105,7 @@ end
 -- Ends learning when all have replayed, or when those who have not can't be waited for any longer.
 if isLive and learnUntil > 0 then
   local isComplete = heard == 1
-  for name in pairs(expected) do isComplete = isComplete and replayed[name] ~= nil end
+  for name in pairs(expected) do isComplete = isComplete and back[name] ~= nil end
   -- Those that nobody knew of have had time to come.
   learnAskAt = isComplete and started + HEARSAY_MS or learnUntil
   if now >= learnAskAt then
@@ -113,9 +113,9 @@ if isLive and learnUntil > 0 then
     for i = 0, n - 1 do
       local l = limitAt(i)
       if l.window > 0 then
-        local _, most = standing(l)
-        local free = most - C[l.at + 6] - l.sum
-        local lost = (isComplete or heard == 0) and 0 or free
+        -- A limit that was lowered since they spent may be raised again.
+        local rest = rare().mostOf(l.id, l.limit) - l.sum
+        local lost = (isComplete or not (heard == 1 or next(expected))) and 0 or rest
         local remembered, unknown = 0, lost
         if l.window >= LONG_WINDOW_MS then
           remembered = (learnUsed[l.id] or 0) - l.sum
@@ -128,11 +128,12 @@ if isLive and learnUntil > 0 then
           end
           unknown = min(lost, remembered + short)
         end
-        local amount = max(0, min(free, max(unknown, remembered)))
+        local amount = max(0, min(rest, max(unknown, remembered)))
         if amount > 0 then add(l, floor((started + HORIZON_MS) / l.width), amount) end
       end
     end
-    learnUntil, learn = 0, pack(0, expected, {}, {})
+    learnUntil, learnUsed, isTaught = 0, {}, true
+    rare().setMissing()
     call('PUBLISH', all, me)
   end
 end
