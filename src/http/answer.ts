@@ -3,6 +3,7 @@ import type { Wire } from '../providers/apis.js'
 import { textOf } from '../providers/sse.js'
 import type { StreamStart } from '../request/event-stream.js'
 import type { AnswerStream, GateRequest, Outcome } from '../request/request.js'
+import { hasLeft, type Leaving, signalOf } from './leaving.js'
 import { type Answer, codeOf, errorBody } from './openai-error.js'
 
 const CLIENT_CLOSED = 499
@@ -11,8 +12,8 @@ const CLIENT_CLOSED = 499
 const CLIENT_CODES: ReadonlySet<string> = new Set(['BAD_REQUEST', 'CONTENT_FILTERED', 'CONTEXT_TOO_LONG'])
 
 export interface AnswerContext {
-  /** Fires when the client hangs up. */
-  readonly signal: AbortSignal
+  /** Of the client. */
+  readonly leaving: Leaving
   /** The pools' own, which no answer may repeat. */
   readonly apiKeys: readonly string[]
   readonly wire: Wire
@@ -98,11 +99,11 @@ function logOf({ status, via, attempts, queuedMs, waitedMs, calledMs, backedOffM
 
 /** The events as they came. An error in the middle is one event more, and the end: the status is out already. */
 async function* textsOf(request: GateRequest, stream: AnswerStream, context: AnswerContext) {
-  const { signal, wire, apiKeys } = context
+  const { leaving, wire, apiKeys } = context
   try {
     for await (const event of stream.events()) yield textOf(event)
   } catch {
-    if (signal.aborted) throw signal.reason
+    if (hasLeft(leaving)) throw signalOf(leaving).reason
     const body = errorInStream(await request.outcome, context)
     yield `${wire === 'anthropic' ? 'event: error\n' : ''}data: ${withoutKeys(body, apiKeys)}\n\n`
   }
@@ -124,7 +125,7 @@ function respond(outcome: Outcome, context: AnswerContext): { status: number; bo
       return ownError(504, error, 'the deadline passed', context)
     case 'cancelled':
       // To whom still listens it is this process that went away.
-      return ownError(context.signal.aborted ? CLIENT_CLOSED : 503, error, 'the request was cancelled', context)
+      return ownError(hasLeft(context.leaving) ? CLIENT_CLOSED : 503, error, 'the request was cancelled', context)
     case 'failed':
       return failed(error, context)
   }

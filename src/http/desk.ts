@@ -4,19 +4,23 @@ import type { Headgate } from '../gate.js'
 import type { ApiInput, ChatInput, Priority } from '../intake/input.js'
 import { type ApiName, pathOf, type Wire, wireOf } from '../providers/apis.js'
 import { answerOf } from './answer.js'
+import { HangUp, hasLeft, type Leaving, signalOf } from './leaving.js'
 import { type Answer, codeOf, errorAnswer, HUNG_UP, Refusal } from './openai-error.js'
 import { type Pace, PaceMeter, retryAfterSeconds } from './retry-after.js'
 import type { Route } from './routes.js'
 
 /** What a client says to its provider, and no pool could know. */
-const PASSED_ON = /^(?:anthropic-(?:version|beta)|openai-(?:organization|project|beta))$/
+const PASSED_ON = ['anthropic-version', 'anthropic-beta', 'openai-organization', 'openai-project', 'openai-beta']
+
+/** With lower-case names, as Node's own. */
+export type CallHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** A call as it came in. */
 export interface Call {
   readonly api: ApiName
   readonly wire: Wire
-  readonly headers: Headers
-  readonly signal: AbortSignal
+  readonly headers: CallHeaders
+  readonly leaving: Leaving
 }
 
 export type JsonBody = Readonly<Record<string, unknown>>
@@ -46,23 +50,25 @@ export class HttpDesk {
 
   /** Always has an answer: what `read` or `routeOf` refuse is one, too. */
   async answer(call: Call, read: () => Promise<JsonBody>, routeOf: (body: JsonBody) => Route): Promise<Answer> {
-    const { signal, wire } = call
+    const { leaving, wire } = call
     this.#watch(call.headers)
     try {
       const body = await read()
-      // Gone while its body was read: the signal won't fire again.
-      if (signal.aborted) return HUNG_UP
+      // Gone while its body was read: it won't be told again.
+      if (hasLeft(leaving)) return HUNG_UP
       const route = routeOf(body)
       const input = inputOf(call, body, route)
-      const request = this.#gate.trySpawn(input) ?? (await this.#gate.spawnKnown(input))
+      const request =
+        this.#gate.trySpawn(input) ?? (await this.#gate.spawnKnown({ ...input, signal: signalOf(leaving) }))
       if (!request) return this.#turnAway(route, wire)
-      const answer = await answerOf(request, { signal, apiKeys: route.apiKeys, wire })
+      if (leaving instanceof HangUp) leaving.onMade = () => request.cancel()
+      const answer = await answerOf(request, { leaving, apiKeys: route.apiKeys, wire })
       return { ...answer, log: { pool: request.pool, model: route.model, ...answer.log } }
     } catch (error) {
       if (error instanceof Refusal) return error.answer
       if (error instanceof HeadgateError && error.code === 'BAD_REQUEST') return badInput(error, wire)
       if (error instanceof HeadgateError && error.code === 'DEADLINE_EXCEEDED') return tooLate(error, wire)
-      if (signal.aborted) return HUNG_UP
+      if (hasLeft(leaving)) return HUNG_UP
       throw error
     }
   }
@@ -92,14 +98,14 @@ export class HttpDesk {
   }
 
   /** OpenAI's and Anthropic's SDKs count their own retries in a header. */
-  #watch(headers: Headers): void {
-    if (this.#warned || !(Number(headers.get('x-stainless-retry-count')) > 0)) return
+  #watch(headers: CallHeaders): void {
+    if (this.#warned || !(Number(headers['x-stainless-retry-count'] ?? 0) > 0)) return
     this.#warned = true
     this.#warn('an SDK in front of Headgate retries on its own, so attempts multiply: set its maxRetries to 0')
   }
 }
 
-export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, route: Route): ChatInput | ApiInput {
+export function inputOf({ api, wire, headers, leaving }: Call, body: JsonBody, route: Route): ChatInput | ApiInput {
   const stranger = route.providers.findIndex((one) => pathOf(api, one) === undefined || wireOf(one) !== wire)
   const provider = route.providers[stranger]
   if (provider) {
@@ -109,13 +115,13 @@ export function inputOf({ api, wire, headers, signal }: Call, body: JsonBody, ro
   }
   const common = {
     ...(route.pool === undefined ? { model: route.model } : { pool: route.pool }),
-    tenant: headers.get('x-headgate-tenant') ?? undefined,
-    priority: (headers.get('x-headgate-priority') ?? undefined) as Priority | undefined,
-    deadline: headers.get('x-headgate-deadline') ?? undefined,
-    headers: Object.fromEntries([...headers].filter(([name]) => PASSED_ON.test(name))),
+    tenant: textIn(headers, 'x-headgate-tenant'),
+    priority: textIn(headers, 'x-headgate-priority') as Priority | undefined,
+    deadline: textIn(headers, 'x-headgate-deadline'),
+    headers: passedOn(headers),
     cache: isUncached(headers) ? false : undefined,
-    degrade: flagOf(headers.get('x-headgate-degrade')),
-    signal,
+    degrade: flagOf(textIn(headers, 'x-headgate-degrade')),
+    signal: leaving instanceof HangUp ? undefined : leaving,
   }
   const { model = body.model } = route
   if (api !== 'chat') return { ...common, api, body: { ...body, model } }
@@ -130,14 +136,29 @@ function tooLate(error: HeadgateError, wire: Wire): Answer {
   return errorAnswer(504, error.message, { code: codeOf(error), headers: { 'retry-after': String(seconds) }, wire })
 }
 
-function isUncached(headers: Headers): boolean {
-  if (/\bno-(?:cache|store)\b/i.test(headers.get('cache-control') ?? '')) return true
-  return /^(?:off|false)$/i.test(headers.get('x-headgate-cache') ?? '')
+function passedOn(headers: CallHeaders): Record<string, string> {
+  const passed: Record<string, string> = {}
+  for (const name of PASSED_ON) {
+    const value = textIn(headers, name)
+    if (value !== undefined) passed[name] = value
+  }
+  return passed
+}
+
+function isUncached(headers: CallHeaders): boolean {
+  const control = textIn(headers, 'cache-control')
+  if (control !== undefined && /\bno-(?:cache|store)\b/i.test(control)) return true
+  return /^(?:off|false)$/i.test(textIn(headers, 'x-headgate-cache') ?? '')
+}
+
+export function textIn(headers: CallHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'object' ? value.join(', ') : value
 }
 
 /** What is neither is for the gate to refuse. */
-function flagOf(text: string | null): boolean | undefined {
-  return text === null ? undefined : text === 'true' || text === 'false' ? text === 'true' : (text as never)
+function flagOf(text: string | undefined): boolean | undefined {
+  return text === undefined ? undefined : text === 'true' || text === 'false' ? text === 'true' : (text as never)
 }
 
 /** The gate's messages begin with the name of the field; some of these came in a header. */

@@ -23,7 +23,7 @@ export function governedFetch(desk: HttpDesk, where: Route | ReadonlyMap<string,
       const message = `a governed fetch has no such endpoint: ${request.method} ${pathname}`
       return responseOf(errorAnswer(404, message, { code: 'not_found' }))
     }
-    const call = { ...target, headers: request.headers, signal }
+    const call = { ...target, headers: Object.fromEntries(request.headers), leaving: signal }
     const answer = await desk.answer(
       call,
       async () => objectOf(await request.text()),

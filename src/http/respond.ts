@@ -1,6 +1,6 @@
 import type { Answer, AnswerTexts } from './openai-error.js'
 
-const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' }
+export const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' }
 
 /** An answer as a Response; a stream is read as fast as its client takes it, and cancelled when it goes away. */
 export function responseOf({ status, body, headers }: Answer): Response {

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import type { HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
@@ -12,6 +13,7 @@ import { dashboardRoutes } from './dashboard.js'
 import { API_PATHS, Front } from './front.js'
 import { monitoringRoutes } from './monitoring.js'
 import { strangerIn } from './origin.js'
+import { reply } from './reply.js'
 import type { GatewayView } from './routes.js'
 
 /** Takes details and a message, as pino does. */
@@ -38,8 +40,9 @@ export function gatewayApp(
   if (view.apiKeys.length > 0) {
     const isKnown = keyCheck(view.apiKeys)
     for (const path of ['/v1/*', '/api/*', '/events', '/metrics']) {
-      app.use(path, async (context, next) => {
-        if (isKnown(context.req.header('authorization') ?? bearerOf(context.req.header('x-api-key')))) return next()
+      app.use(path, async ({ env }, next) => {
+        const { authorization, 'x-api-key': key } = env.incoming.headers
+        if (isKnown(authorization ?? bearerOf(key))) return next()
         log(NO_KEY)
         return responseOf(NO_KEY)
       })
@@ -55,11 +58,12 @@ export function gatewayApp(
   }
   const front = new Front(gate, view, (message) => logger.warn({}, message))
   for (const path of API_PATHS) {
-    app.post(path, async ({ req, env }) => {
+    app.post(path, async ({ env }) => {
       const sinceMs = performance.now()
-      const answer = await front.answer(path, clientOf(req.raw.headers, env))
+      const answer = await front.answer(path, clientOf(env))
       void logWhenOver(logger, answer, sinceMs)
-      return responseOf(answer)
+      reply(env.outgoing, answer)
+      return RESPONSE_ALREADY_SENT
     })
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
@@ -95,8 +99,8 @@ async function logWhenOver(logger: GatewayLogger, { status, body, log }: Answer,
 }
 
 /** Anthropic's SDK shows its key in a header of its own. */
-function bearerOf(key: string | undefined): string | undefined {
-  return key === undefined ? undefined : `Bearer ${key}`
+function bearerOf(key: string | string[] | undefined): string | undefined {
+  return key === undefined ? undefined : `Bearer ${String(key)}`
 }
 
 /** Everything that `model` may say. */

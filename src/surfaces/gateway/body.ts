@@ -1,6 +1,9 @@
+import { isUtf8 } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { Refusal } from '../../http/openai-error.js'
 
+/** What Windows programs put before UTF-8. */
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 const MAX_BODY_BYTES = 10 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
@@ -11,19 +14,27 @@ export async function readBody(request: Readable): Promise<Readonly<Record<strin
   throw new Refusal(400, 'the body: expected a JSON object', { code: 'invalid_json' })
 }
 
-function parse(bytes: Uint8Array): unknown {
+function parse(bytes: Buffer): unknown {
+  if (!isUtf8(bytes)) throw unparsable('it is not UTF-8')
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return JSON.parse(bytes.toString('utf8', hasMark(bytes) ? BYTE_ORDER_MARK.length : 0))
   } catch (error) {
-    const reason = error instanceof SyntaxError ? error.message : 'it is not UTF-8'
-    throw new Refusal(400, `the body could not be parsed as JSON: ${reason}`, { code: 'invalid_json' })
+    throw unparsable((error as SyntaxError).message)
   }
 }
 
+function unparsable(reason: string): Refusal {
+  return new Refusal(400, `the body could not be parsed as JSON: ${reason}`, { code: 'invalid_json' })
+}
+
+function hasMark(bytes: Buffer): boolean {
+  return BYTE_ORDER_MARK.every((byte, index) => bytes[index] === byte)
+}
+
 /** Reads on past the limit, without keeping it: most clients only read an answer when they are through with sending. */
-function readBytes(request: Readable): Promise<Uint8Array> {
+function readBytes(request: Readable): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const chunks: Uint8Array[] = []
+    const chunks: Buffer[] = []
     let bytes = 0
     const end = () => {
       if (bytes <= MAX_BODY_BYTES) resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
@@ -32,7 +43,7 @@ function readBytes(request: Readable): Promise<Uint8Array> {
         reject(new Refusal(413, message, { code: 'request_too_large' }))
       }
     }
-    request.on('data', (chunk: Uint8Array) => {
+    request.on('data', (chunk: Buffer) => {
       bytes += chunk.length
       if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
       else if (bytes > MAX_DISCARDED_BYTES) {
@@ -42,6 +53,9 @@ function readBytes(request: Readable): Promise<Uint8Array> {
     })
     request.once('end', end)
     request.once('error', reject)
-    request.once('close', () => reject(new Error('the client hung up')))
+    request.once('close', () => {
+      // An Error, with its stack, for each request that came whole would be the most of reading it.
+      if (!request.readableEnded) reject(new Error('the client hung up'))
+    })
   })
 }

@@ -1,20 +1,21 @@
 import type { HttpBindings } from '@hono/node-server'
-import type { JsonBody } from '../../http/desk.js'
+import type { CallHeaders, JsonBody } from '../../http/desk.js'
+import { HangUp } from '../../http/leaving.js'
 import { readBody } from './body.js'
 
 /** Who asks, as far as an answer needs to know. */
 export interface Client {
-  readonly headers: Headers
-  /** Fires when it hangs up. */
-  readonly signal: AbortSignal
+  readonly headers: CallHeaders
+  /** Made when it hangs up. */
+  readonly hangUp: HangUp
   readonly read: () => Promise<JsonBody>
 }
 
-/** From Node's own request: a web one, with its signal and body, would cost more than all the rest of the way. */
-export function clientOf(headers: Headers, { incoming, outgoing }: HttpBindings): Client {
-  const hangUp = new AbortController()
+/** From Node's own request: a web one, with its headers, signal and body, would cost more than all the rest of the way. */
+export function clientOf({ incoming, outgoing }: HttpBindings): Client {
+  const hangUp = new HangUp()
   outgoing.once('close', () => {
-    if (!outgoing.writableFinished) hangUp.abort()
+    if (!outgoing.writableFinished) hangUp.make()
   })
-  return { headers, signal: hangUp.signal, read: () => readBody(incoming) }
+  return { headers: incoming.headers, hangUp, read: () => readBody(incoming) }
 }

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import type { Headgate } from '../../gate.js'
-import { type Call, HttpDesk, type JsonBody } from '../../http/desk.js'
+import { type Call, HttpDesk, type JsonBody, textIn } from '../../http/desk.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { routeOf } from '../../http/routes.js'
 import { apiAt } from '../../providers/apis.js'
@@ -10,6 +10,10 @@ import type { GatewayView } from './routes.js'
 
 export const API_PATHS = ['/v1/chat/completions', '/v1/messages', '/v1/embeddings', '/v1/responses'] as const
 type ApiPath = (typeof API_PATHS)[number]
+
+const CALLS = Object.fromEntries(API_PATHS.map((path) => [path, apiAt(path)!])) as Readonly<
+  Record<ApiPath, Pick<Call, 'api' | 'wire'>>
+>
 
 const MAX_KEY_CHARS = 255
 
@@ -26,10 +30,10 @@ export class Front {
     this.#desk = new HttpDesk(gate, { warn })
   }
 
-  async answer(path: ApiPath, { headers, signal, read }: Client): Promise<Answer> {
-    const call = { ...apiAt(path)!, headers, signal }
-    const key = headers.get('idempotency-key')
-    if (key === null) return this.#answer(call, read())
+  async answer(path: ApiPath, { headers, hangUp, read }: Client): Promise<Answer> {
+    const call = { ...CALLS[path], headers, leaving: hangUp }
+    const key = textIn(headers, 'idempotency-key')
+    if (key === undefined) return this.#answer(call, read())
     if (key === '' || key.length > MAX_KEY_CHARS) {
       const message = `idempotency-key: expected 1 to ${MAX_KEY_CHARS} characters, got ${key.length}`
       return errorAnswer(400, message, { code: 'bad_request', param: 'idempotency-key' })
@@ -38,12 +42,12 @@ export class Front {
     const body = await reading.catch(() => undefined)
     if (!body) return this.#answer(call, reading)
     // Whose key it is, is part of it: nobody gets another's answer by a guess.
-    const who = ['authorization', 'x-api-key', 'x-headgate-tenant'].map((name) => headers.get(name) ?? '')
+    const who = ['authorization', 'x-api-key', 'x-headgate-tenant'].map((name) => textIn(headers, name) ?? '')
     return this.#repeats.answer({
       id: digestOf(path, key, ...who),
       digest: digestOf(JSON.stringify(body)),
-      signal,
-      make: (shared) => this.#answer({ ...call, signal: shared }, reading),
+      signal: hangUp.signal,
+      make: (shared) => this.#answer({ ...call, leaving: shared }, reading),
     })
   }
 

@@ -1,7 +1,8 @@
 import { HeadgateError } from '../../../errors.js'
 import type { Headgate } from '../../../gate.js'
 import { answerOf } from '../../../http/answer.js'
-import { inputOf } from '../../../http/desk.js'
+import { type CallHeaders, inputOf } from '../../../http/desk.js'
+import { HangUp } from '../../../http/leaving.js'
 import { codeOf, errorBody, Refusal } from '../../../http/openai-error.js'
 import { type Route, routeOf } from '../../../http/routes.js'
 import type { ApiInput, ChatInput } from '../../../intake/input.js'
@@ -29,7 +30,7 @@ const MAX_AT_GATE = 256
 const MAX_IN_A_ROW = 50
 /** How often a line waits for a quota to return. */
 const MAX_QUOTA_WAITS = 20
-const NEVER = new AbortController().signal
+const NEVER = new HangUp()
 
 export interface BatchOptions {
   readonly gate: Headgate
@@ -47,7 +48,7 @@ export class BatchRun {
   /** Lines of this run. LLM tokens as the providers counted them. */
   readonly counts = { answered: 0, failed: 0, promptTokens: 0, completionTokens: 0 }
   readonly #options: BatchOptions
-  readonly #headers: Headers
+  readonly #headers: CallHeaders
   readonly #bytes = new Budget(MAX_BYTES_IN_HAND)
   readonly #atGate = new Budget(MAX_AT_GATE)
   readonly #live = new Map<string, GateRequest>()
@@ -59,8 +60,7 @@ export class BatchRun {
   constructor(options: BatchOptions) {
     const { tenant, priority, gate } = options
     this.#options = options
-    this.#headers = new Headers({ 'x-headgate-priority': priority })
-    if (tenant !== undefined) this.#headers.set('x-headgate-tenant', tenant)
+    this.#headers = { 'x-headgate-priority': priority, 'x-headgate-tenant': tenant }
     gate.on('transition', ({ requestId, to }) => {
       if (this.#stopping && (to === 'backing-off' || to === 'waiting-for-token')) this.#live.get(requestId)?.cancel()
     })
@@ -135,14 +135,13 @@ export class BatchRun {
   }
 
   async #send(id: string, { customId, body, api, wire }: BatchRequest, route: Route, enter: () => void): Promise<void> {
-    const call = { api, wire, headers: this.#headers, signal: NEVER }
-    // Thousands of listeners on one signal would be looked through whenever one leaves.
-    const input = { ...this.#checked(customId, () => inputOf(call, body, route)), signal: undefined }
+    const call = { api, wire, headers: this.#headers, leaving: NEVER }
+    const input = this.#checked(customId, () => inputOf(call, body, route))
     for (let quotaWaits = 0; ; quotaWaits++) {
       const request = await this.#spawn(input, customId)
       enter()
       if (!request) return
-      const answer = await answerOf(request, { signal: NEVER, apiKeys: route.apiKeys, wire })
+      const answer = await answerOf(request, { leaving: NEVER, apiKeys: route.apiKeys, wire })
       const outcome = await request.outcome
       this.#live.delete(request.id)
       if (outcome.status === 'cancelled') return
