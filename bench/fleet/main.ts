@@ -1,4 +1,5 @@
 import { cpus } from 'node:os'
+import { traceFile } from '../../src/surfaces/cli/replay/trace.js'
 import { FIGURES } from './figures.js'
 import { traceWait } from './trace.js'
 
@@ -23,7 +24,7 @@ export async function main(args: readonly string[], worker: string): Promise<voi
   }
   for (const busy of trace === undefined ? [] : BUSY) {
     process.stderr.write(`trace at ${busy} busy, on a virtual clock…\n`)
-    const measured = await traceWait(trace!, busy)
+    const measured = await traceWait(traceFile(trace!), busy)
     results[`trace ${busy}`] = measured
     show(`trace at ${busy} busy`, 'ratio ≤ 1.02 at 0.9; excess ≤ 120 ms where the ideal is 1–2 s', measured)
   }

@@ -1,35 +1,47 @@
 import { SLACK_MS } from '../../src/config.js'
 import type { Dispatcher } from '../../src/dispatch/dispatcher.js'
 import type { GroupSpec, LimitSpec } from '../../src/limits/store.js'
-import { idealMeanWaitMs } from '../../src/surfaces/cli/replay/ideal.js'
+import { idealWaitsMs } from '../../src/surfaces/cli/replay/ideal.js'
 import { deriveLimits } from '../../src/surfaces/cli/replay/limits.js'
-import { costOf, summarize, traceFile } from '../../src/surfaces/cli/replay/trace.js'
+import { costOf, summarize, type Trace } from '../../src/surfaces/cli/replay/trace.js'
+import { quantile } from '../harness/stats.js'
 import { virtualFleet } from './virtual-fleet.js'
 
 const GUARD_MS = 150
 const PROCESSES = 4
 
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
+
 /**
  * Mean wait of a trace's requests under limits of which its mean use is the share `busy`: four real dispatchers on a virtual
  * clock, against one scheduler with an exact log and the same guard, first come first served.
  */
-export async function traceWait(path: string, busy: number): Promise<Record<string, number>> {
-  const trace = traceFile(path)
+export async function traceWait(trace: Trace, busy: number): Promise<Record<string, number>> {
   const { requests, tokens } = deriveLimits(await summarize(trace), busy, 0)
   const holdMs = SLACK_MS + GUARD_MS
   const widened = (rates: typeof requests) => rates.map((rate) => ({ ...rate, windowMs: rate.windowMs + holdMs }))
-  const idealMs = await idealMeanWaitMs(trace, { requests: widened(requests), tokens: widened(tokens) }, 0)
+  const ideal: number[] = []
+  const limits = { requests: widened(requests), tokens: widened(tokens) }
+  for await (const waitMs of idealWaitsMs(trace, limits, 0)) ideal.push(waitMs)
   const specs = [...requests.map((rate) => spec('requests', rate)), ...tokens.map((rate) => spec('tokens', rate))]
-  const waits = await replay(path, specs)
-  const meanMs = waits.reduce((sum, wait) => sum + wait, 0) / waits.length
-  return { requests: waits.length, idealMs, meanMs, ratio: meanMs / idealMs, excessMs: meanMs - idealMs }
+  const waits = await replay(trace, specs)
+  const idealMs = mean(ideal)
+  const meanMs = mean(waits)
+  return {
+    requests: waits.length,
+    idealMs,
+    meanMs,
+    ratio: meanMs / idealMs,
+    p99Ratio: quantile(waits, 0.99) / quantile(ideal, 0.99),
+    excessMs: meanMs - idealMs,
+  }
 
   function spec(dimension: 'requests' | 'tokens', { limit, windowMs }: { limit: number; windowMs: number }): LimitSpec {
     return { id: `pool:trace:${dimension}:${windowMs}`, dimension, limit, windowMs, holdMs, adaptive: false }
   }
 }
 
-async function replay(path: string, limits: readonly LimitSpec[]): Promise<number[]> {
+async function replay(trace: Trace, limits: readonly LimitSpec[]): Promise<number[]> {
   const draws = limits.map((_, index) => index)
   const spec: GroupSpec = { namespace: 'bench', group: 'trace', pools: ['trace'], limits, draws: [draws] }
   const { clock, dispatchers } = virtualFleet(spec, PROCESSES)
@@ -37,7 +49,7 @@ async function replay(path: string, limits: readonly LimitSpec[]): Promise<numbe
   const waits: number[] = []
   const startMs = clock.now()
   let row = 0
-  for await (const arrival of traceFile(path).rows()) {
+  for await (const arrival of trace.rows()) {
     const dispatcher = dispatchers[row++ % PROCESSES]!
     await clock.advanceAsync(Math.max(0, startMs + arrival.atMs - clock.now()))
     const tokens = costOf(arrival)

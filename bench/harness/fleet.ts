@@ -1,14 +1,17 @@
 import { Redis } from 'ioredis'
+import { seededRandom } from '../../src/testing/simulator/random.js'
 import { FILLED, PEERS } from '../peers/index.js'
-import type { PeerJob } from '../peers/peer.js'
+import type { Arrival, Call, Peer, PeerJob } from '../peers/peer.js'
 import type { Bench, Metrics } from './question.js'
 
-const START_MS = 3_000
+const START_MS = 5_000
 const FILL_MS_PER_JOB = 0.5
 
+/** Wall time, ms since the Unix epoch; weight; how long its call took; how long it had waited. */
+export type Start = readonly [atMs: number, weight: number, tookMs: number, waitedMs: number]
+
 export interface Member {
-  /** Wall time of each start, ms since the Unix epoch, and how long its call took. */
-  readonly starts: readonly (readonly [atMs: number, tookMs: number])[]
+  readonly starts: readonly Start[]
   readonly count: number
   readonly cpuMs: number
 }
@@ -20,13 +23,23 @@ export interface FleetRun {
   readonly seconds: number
 }
 
-type Work = Omit<PeerJob, 'home' | 'redisPort' | 'index'> & {
+type Work = Omit<PeerJob, 'home' | 'redisPort' | 'index' | 'filled'> & {
   readonly seconds: number
   readonly callMs: number
   /** Whether each start is noted. */
   readonly log: boolean
+  /** Weights are uniform in this range; without it all are 1. */
+  readonly weights?: readonly [least: number, most: number]
+  /** One request at the start and nothing else until so much later: then the backlog. */
+  readonly lateMs?: number
+  /** When requests come, from the start on, to the processes in turn; without it there is a constant backlog. */
+  readonly arrivalsMs?: readonly number[]
 }
 type MemberJob = Work & PeerJob & { readonly startAtMs: number }
+
+/** Of one peer's requests; the processes' differ. */
+const SEED = 1
+const YIELD_EVERY = 8
 
 const wallMs = () => performance.timeOrigin + performance.now()
 const until = (atMs: number) => new Promise((resolve) => setTimeout(resolve, Math.max(0, atMs - wallMs())))
@@ -36,22 +49,58 @@ export async function member(job: MemberJob): Promise<Member> {
   const { peer: name, callMs, log, startAtMs, seconds } = job
   const join = PEERS[name]
   if (!join) throw new Error(`expected a peer of ${Object.keys(PEERS).join(', ')}, got ${name}`)
-  const peer = await join(job)
-  if (wallMs() > startAtMs) throw new Error(`${name}: it joined ${Math.round(wallMs() - startAtMs)} ms too late`)
-  await until(startAtMs)
-  const starts: [number, number][] = []
+  const starts: Start[] = []
   let count = 0
-  const before = process.cpuUsage()
-  peer.start(async () => {
+  const call: Call = async ({ atMs: cameMs, weight }) => {
     count++
     if (!log) return
     const atMs = wallMs()
     if (callMs > 0) await new Promise((resolve) => setTimeout(resolve, callMs))
-    starts.push([atMs, wallMs() - atMs])
-  })
+    starts.push([atMs, weight, wallMs() - atMs, atMs - cameMs])
+  }
+  const peer = await join(job, call)
+  if (wallMs() > startAtMs) throw new Error(`${name}: it joined ${Math.round(wallMs() - startAtMs)} ms too late`)
+  await until(startAtMs)
+  const before = process.cpuUsage()
+  peer.start?.()
+  produce(peer, job).catch((error) => process.stderr.write(`${name}: ${String(error)}\n`))
   await until(startAtMs + seconds * 1_000)
   const { user, system } = process.cpuUsage(before)
   return { starts, count, cpuMs: (user + system) / 1_000 }
+}
+
+/** Hands in what comes to this process, as it comes. */
+async function produce(peer: Peer, job: MemberJob): Promise<void> {
+  const { peer: name, index, processes, startAtMs, arrivalsMs, lateMs, weights, outstanding } = job
+  const random = seededRandom(SEED + index)
+  const arrival = (atMs = wallMs()): Arrival => ({
+    atMs,
+    weight: weights ? weights[0] + Math.floor(random() * (weights[1] - weights[0] + 1)) : 1,
+  })
+  if (arrivalsMs) {
+    for (let i = index; i < arrivalsMs.length; i += processes) {
+      const atMs = startAtMs + arrivalsMs[i]!
+      if (atMs > wallMs()) await until(atMs)
+      void peer.submit(arrival(atMs))
+    }
+    return
+  }
+  if (lateMs !== undefined) {
+    if (index === 0) void peer.submit(arrival())
+    await until(startAtMs + lateMs)
+    // Nobody fills a shared queue before the start: that would be a start on time.
+    if (FILLED.has(name)) for (let i = index; i < job.jobs; i += processes) void peer.submit(arrival())
+  }
+  if (FILLED.has(name)) return
+  let done = 0
+  const producer = async () => {
+    for (;;) {
+      await peer.submit(arrival())
+      // Left to promises alone it would never let a timer run.
+      if (++done % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  await Promise.all(Array.from({ length: outstanding }, producer))
 }
 
 /** So many processes at the same work, on a Redis of their own. */
@@ -60,10 +109,11 @@ export async function runFleet(bench: Bench, work: Work): Promise<FleetRun> {
   return bench.withRedis(async (server) => {
     const admin = new Redis(server.port)
     try {
-      const startMs = Date.now() + START_MS + (FILLED.has(work.peer) ? work.jobs * FILL_MS_PER_JOB : 0)
+      const filled = FILLED.has(work.peer) && work.lateMs === undefined && !work.arrivalsMs
+      const startMs = Date.now() + START_MS + (filled ? work.jobs * FILL_MS_PER_JOB : 0)
       const members = Promise.all(
         Array.from({ length: work.processes }, (_, index) =>
-          bench.child<Member>('member', { ...work, home, redisPort: server.port, index, startAtMs: startMs }),
+          bench.child<Member>('member', { ...work, filled, home, redisPort: server.port, index, startAtMs: startMs }),
         ),
       )
       const redis = async () => {

@@ -1,8 +1,8 @@
-import { backlog, connectionOf, load, type Peer, type PeerJob, rateOf } from './peer.js'
+import { connectionOf, type Join, load, type PeerJob, rateOf } from './peer.js'
 
 interface Limiter {
   ready(): Promise<unknown>
-  schedule<T>(call: () => Promise<T>): Promise<T>
+  schedule<T>(options: { weight: number }, call: () => Promise<T>): Promise<T>
 }
 type Bottleneck = new (options: object) => Limiter
 
@@ -22,8 +22,8 @@ const WAYS = {
 }
 
 export const bottleneck =
-  (way: keyof typeof WAYS, { local = false } = {}) =>
-  async (job: PeerJob): Promise<Peer> => {
+  (way: keyof typeof WAYS, { local = false } = {}): Join =>
+  async (job, call) => {
     const Limiter = load<Bottleneck>(job.home, 'bottleneck')
     if (way !== 'slots') rateOf(job)
     const shared = {
@@ -35,5 +35,7 @@ export const bottleneck =
     }
     const limiter = new Limiter({ ...WAYS[way](job), ...(!local && shared) })
     await limiter.ready()
-    return backlog(job.outstanding, (call) => limiter.schedule(call))
+    return {
+      submit: (arrival) => limiter.schedule({ weight: job.weighted ? arrival.weight : 1 }, () => call(arrival)),
+    }
   }

@@ -1,13 +1,17 @@
-import { connectionOf, load, type Peer, type PeerJob } from './peer.js'
+import { type Arrival, connectionOf, type Join, load } from './peer.js'
 
 interface BullMq {
   readonly Queue: new (
     name: string,
     options: object,
-  ) => { addBulk(jobs: object[]): Promise<unknown>; setGlobalConcurrency(slots: number): Promise<unknown> }
+  ) => {
+    add(name: string, data: Arrival): Promise<unknown>
+    addBulk(jobs: object[]): Promise<unknown>
+    setGlobalConcurrency(slots: number): Promise<unknown>
+  }
   readonly Worker: new (
     name: string,
-    run: () => Promise<void>,
+    run: (job: { readonly data: Arrival }) => Promise<void>,
     options: object,
   ) => { run(): Promise<void>; waitUntilReady(): Promise<unknown> }
 }
@@ -15,30 +19,25 @@ interface BullMq {
 const QUEUE = 'bench'
 const BULK = 5_000
 
-/** Workers of one queue, which is filled before: what adding a job costs is not measured. */
-export async function bullMq(job: PeerJob): Promise<Peer> {
+/** Workers of one queue. A backlog is filled in before: what adding a job costs is not measured. */
+export const bullMq: Join = async (job, call) => {
   const { Queue, Worker } = load<BullMq>(job.home, 'bullmq')
   const connection = connectionOf(job)
+  const queue = new Queue(QUEUE, { connection, defaultJobOptions: { removeOnComplete: true } })
   if (job.index === 0) {
-    const queue = new Queue(QUEUE, { connection, defaultJobOptions: { removeOnComplete: true } })
     if (job.slots !== undefined) await queue.setGlobalConcurrency(job.slots)
-    for (let added = 0; added < job.jobs; added += BULK) {
-      await queue.addBulk(Array.from({ length: Math.min(BULK, job.jobs - added) }, () => ({ name: 'j', data: {} })))
+    const data: Arrival = { atMs: Date.now(), weight: 1 }
+    for (let added = 0; job.filled && added < job.jobs; added += BULK) {
+      await queue.addBulk(Array.from({ length: Math.min(BULK, job.jobs - added) }, () => ({ name: 'j', data })))
     }
   }
-  let run = async () => {}
   const limiter = job.rate && { max: job.rate.limit, duration: job.rate.windowMs }
-  const worker = new Worker(QUEUE, () => run(), {
+  const worker = new Worker(QUEUE, ({ data }) => call(data), {
     connection,
     autorun: false,
     concurrency: job.slots ?? job.outstanding,
     ...(limiter && { limiter }),
   })
   await worker.waitUntilReady()
-  return {
-    start(call) {
-      run = call
-      void worker.run()
-    },
-  }
+  return { submit: (arrival) => queue.add('j', arrival), start: () => void worker.run() }
 }

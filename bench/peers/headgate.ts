@@ -1,5 +1,5 @@
 import { createHeadgate } from '../../src/headgate.js'
-import { backlog, type Peer, type PeerJob } from './peer.js'
+import type { Join } from './peer.js'
 
 interface Choice {
   readonly redis: boolean
@@ -9,10 +9,10 @@ interface Choice {
 
 /** The public gate, each request with its actor. */
 export const headgate =
-  ({ redis, guardMs }: Choice) =>
-  async ({ redisPort, rate, slots, outstanding }: PeerJob): Promise<Peer> => {
+  ({ redis, guardMs }: Choice): Join =>
+  async ({ redisPort, rate, weighted, slots }, call) => {
     const limits = {
-      ...(rate && { requests: { limit: rate.limit, per: rate.windowMs } }),
+      ...(rate && { [weighted ? 'tokens' : 'requests']: { limit: rate.limit, per: rate.windowMs } }),
       ...(slots !== undefined && { concurrency: slots }),
     }
     const pool = { provider: 'openai-compatible', baseURL: 'http://127.0.0.1:9', limits, adaptive: false }
@@ -21,5 +21,7 @@ export const headgate =
       pools: { p: { ...pool, ...(guardMs !== undefined && { guardMs }) } },
     })
     await gate.ready()
-    return backlog(outstanding, (call) => gate.run({ pool: 'p' }, call))
+    return {
+      submit: (arrival) => gate.run({ pool: 'p', estimatedTokens: arrival.weight }, () => call(arrival)),
+    }
   }

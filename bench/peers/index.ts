@@ -1,17 +1,17 @@
 import { bottleneck } from './bottleneck.js'
 import { bullMq } from './bullmq.js'
 import { headgate } from './headgate.js'
-import { ideal, pQueue } from './in-process.js'
-import type { Peer, PeerJob } from './peer.js'
+import { exactLog, ownSlots, pQueue } from './in-process.js'
+import type { Join } from './peer.js'
 import { rateLimiterAlone, rateLimiterQueue, upstash } from './rate-limiters.js'
 
 /** Whoever does this work, by the name of its row. */
-export const PEERS: Readonly<Record<string, (job: PeerJob) => Promise<Peer>>> = {
+export const PEERS: Readonly<Record<string, Join>> = {
   headgate: headgate({ redis: true }),
   'headgate, no guard': headgate({ redis: true, guardMs: 0 }),
   'headgate, in memory': headgate({ redis: false }),
-  'exact log, one process': ideal,
-  'slots, one process': ideal,
+  'exact log, one process': exactLog,
+  'slots, one process': ownSlots,
   'Bottleneck reservoir': bottleneck('reservoir'),
   'Bottleneck minTime': bottleneck('minTime'),
   'Bottleneck maxConcurrent': bottleneck('slots'),

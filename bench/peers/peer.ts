@@ -9,42 +9,38 @@ export interface PeerJob {
   readonly redisPort: number
   readonly processes: number
   readonly index: number
-  /** At most so many starts in any window. */
+  /** At most so much in any window. */
   readonly rate?: { readonly limit: number; readonly windowMs: number }
+  /** Whether the rate counts the requests' weights, not the requests. */
+  readonly weighted?: boolean
   /** At most so many in flight. */
   readonly slots?: number
-  /** Requests that are always waiting or running in each process. */
+  /** Requests that are waiting or running at most in each process. */
   readonly outstanding: number
   /** As many as can be done in the time, for who takes jobs from a shared queue. */
   readonly jobs: number
+  /** Whether a shared queue has them from the start. */
+  readonly filled: boolean
 }
 
-export type Call = () => Promise<void>
+/** A request as it came: wall time in ms since the Unix epoch, and what it takes of a weighted rate. */
+export interface Arrival {
+  readonly atMs: number
+  readonly weight: number
+}
+
+/** Runs when a request's turn has come. */
+export type Call = (arrival: Arrival) => Promise<void>
 
 /** One process's part, joined and warm. */
 export interface Peer {
-  /** Keeps the backlog up until the process ends. */
-  start(call: Call): void
+  /** Takes a request; settles when it is done or, where jobs are shared, when it is queued. */
+  submit(arrival: Arrival): Promise<unknown>
+  /** From now on jobs are taken from the shared queue. */
+  start?(): void
 }
 
-const YIELD_EVERY = 8
-
-/** Keeps so many outstanding: whoever is done asks anew. */
-export function backlog(outstanding: number, submit: (call: Call) => Promise<unknown>): Peer {
-  let done = 0
-  const producer = async (call: Call) => {
-    for (;;) {
-      await submit(call)
-      // Left to promises alone it would never let a timer run.
-      if (++done % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
-  return {
-    start(call) {
-      for (let i = 0; i < outstanding; i++) void producer(call)
-    },
-  }
-}
+export type Join = (job: PeerJob, call: Call) => Promise<Peer>
 
 /** A package of the bench's own folder. */
 export function load<T>(home: string, name: string): T {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { backlog, connectionOf, load, type Peer, type PeerJob, rateOf } from './peer.js'
+import { connectionOf, type Join, load, type PeerJob, rateOf } from './peer.js'
 
 interface RateLimiterFlexible {
-  readonly RateLimiterRedis: new (options: object) => { consume(key: string): Promise<unknown> }
+  readonly RateLimiterRedis: new (options: object) => { consume(key: string, points: number): Promise<unknown> }
   readonly RateLimiterQueue: new (limiter: object, options: object) => { removeTokens(count: number): Promise<unknown> }
 }
 interface IoRedis {
@@ -24,22 +24,24 @@ function rateLimiterRedis(job: PeerJob) {
   return { limiter: new RateLimiterRedis({ storeClient, points: limit, duration: windowMs / 1_000 }), RateLimiterQueue }
 }
 
-export async function rateLimiterQueue(job: PeerJob): Promise<Peer> {
+export const rateLimiterQueue: Join = async (job, call) => {
   const { limiter, RateLimiterQueue } = rateLimiterRedis(job)
   const queue = new RateLimiterQueue(limiter, { maxQueueSize: job.outstanding * 2 })
-  return backlog(job.outstanding, async (call) => {
-    await queue.removeTokens(1)
-    await call()
-  })
+  return {
+    async submit(arrival) {
+      await queue.removeTokens(job.weighted ? arrival.weight : 1)
+      await call(arrival)
+    },
+  }
 }
 
 /** Its limiter alone, and each refused request waits for as long as it says. */
-export async function rateLimiterAlone(job: PeerJob): Promise<Peer> {
+export const rateLimiterAlone: Join = async (job, call) => {
   const { limiter } = rateLimiterRedis(job)
-  const consume = async (): Promise<void> => {
+  const consume = async (points: number): Promise<void> => {
     for (;;) {
       try {
-        await limiter.consume(KEY)
+        await limiter.consume(KEY, points)
         return
       } catch (refusal) {
         const { msBeforeNext } = refusal as { msBeforeNext?: number }
@@ -48,10 +50,12 @@ export async function rateLimiterAlone(job: PeerJob): Promise<Peer> {
       }
     }
   }
-  return backlog(job.outstanding, async (call) => {
-    await consume()
-    await call()
-  })
+  return {
+    async submit(arrival) {
+      await consume(job.weighted ? arrival.weight : 1)
+      await call(arrival)
+    },
+  }
 }
 
 interface Upstash {
@@ -62,7 +66,7 @@ interface Upstash {
 }
 
 /** Its sliding window, which is made for Redis over HTTP, on a TCP connection like the others. */
-export async function upstash(job: PeerJob): Promise<Peer> {
+export const upstash: Join = async (job, call) => {
   const { Ratelimit } = load<Upstash>(job.home, '@upstash/ratelimit')
   const { Redis } = load<IoRedis>(job.home, 'ioredis')
   const { limit, windowMs } = rateOf(job)
@@ -72,8 +76,10 @@ export async function upstash(job: PeerJob): Promise<Peer> {
     eval: (script: string, keys: string[], args: unknown[]) => client.eval(script, keys.length, ...keys, ...args),
   }
   const ratelimit = new Ratelimit({ redis, limiter: Ratelimit.slidingWindow(limit, `${windowMs} ms`), timeout: 0 })
-  return backlog(job.outstanding, async (call) => {
-    const { success } = await ratelimit.blockUntilReady(KEY, 60_000)
-    if (success) await call()
-  })
+  return {
+    async submit(arrival) {
+      const { success } = await ratelimit.blockUntilReady(KEY, 60_000)
+      if (success) await call(arrival)
+    },
+  }
 }

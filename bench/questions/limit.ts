@@ -15,6 +15,7 @@ async function atTheLimit(bench: Bench, peer: string, processes: number): Promis
     ...{ seconds: SECONDS, callMs: 0, log: true },
   })
   const atMs = run.members.flatMap(({ starts }) => starts.map(([at]) => at)).sort((a, b) => a - b)
+  const fromMs = run.startMs + RATE.windowMs
   return {
     worstWindow: worstWindow(
       atMs.map((at) => [at, 1]),
@@ -22,7 +23,7 @@ async function atTheLimit(bench: Bench, peer: string, processes: number): Promis
       RATE.limit,
     ),
     utilisation: utilisation(atMs, run),
-    jain: jain(run.members.map(({ count }) => count)),
+    jain: jain(run.members.map(({ starts }) => starts.filter(([at]) => at >= fromMs).length)),
     ...costs(run),
   }
 }
@@ -51,7 +52,7 @@ export const limit: Question = {
   metrics: {
     worstWindow: 'fullest sliding window of all starts, × limit; above 1 the provider refuses',
     utilisation: 'share of the limit used from the second window on',
-    jain: 'fairness between the processes, 1 is even',
+    jain: 'fairness between the processes from the second window on, 1 is even: the first goes to whoever asks first',
     roundTrips: 'reads of Redis from its clients, a start',
     usOfRedis: 'CPU of Redis, µs a start',
     cpuUs: 'CPU of all processes, µs a start',

@@ -1,4 +1,4 @@
-import { costs, member, runFleet } from '../harness/fleet.js'
+import { costs, member, runFleet, type Start } from '../harness/fleet.js'
 import type { Bench, Case, Metrics, Question } from '../harness/question.js'
 import { jain } from '../harness/stats.js'
 
@@ -15,7 +15,7 @@ async function inFlight(bench: Bench, peer: string, processes: number): Promise<
     ...{ seconds: SECONDS, callMs: CALL_MS, log: true },
   })
   const calls = run.members.flatMap(({ starts }) => starts)
-  const busyMs = calls.reduce((sum, [, tookMs]) => sum + tookMs, 0)
+  const busyMs = calls.reduce((sum, [, , tookMs]) => sum + tookMs, 0)
   return {
     mostInFlight: mostAtOnce(calls) / SLOTS,
     utilisation: busyMs / (SLOTS * SECONDS * 1_000),
@@ -24,8 +24,8 @@ async function inFlight(bench: Bench, peer: string, processes: number): Promise<
   }
 }
 
-function mostAtOnce(calls: readonly (readonly [atMs: number, tookMs: number])[]): number {
-  const edges = calls.flatMap(([atMs, tookMs]) => [[atMs, 1] as const, [atMs + tookMs, -1] as const])
+function mostAtOnce(calls: readonly Start[]): number {
+  const edges = calls.flatMap(([atMs, , tookMs]) => [[atMs, 1] as const, [atMs + tookMs, -1] as const])
   let now = 0
   let most = 0
   for (const [, by] of edges.sort(([a, byA], [b, byB]) => a - b || byA - byB)) {

@@ -38,6 +38,17 @@ class SlidingLog {
  * everything at once and loses no moment. What a fleet adds to this is its own.
  */
 export async function idealMeanWaitMs(trace: Trace, limits: ReplayLimits, latencyMs: number): Promise<number> {
+  let waitedMs = 0
+  let rows = 0
+  for await (const waitMs of idealWaitsMs(trace, limits, latencyMs)) {
+    waitedMs += waitMs
+    rows++
+  }
+  return rows === 0 ? 0 : waitedMs / rows
+}
+
+/** Each row's wait, in the trace's order; rows that fit no limit are left out. */
+export async function* idealWaitsMs(trace: Trace, limits: ReplayLimits, latencyMs: number): AsyncGenerator<number> {
   const { requests, tokens, concurrency } = limits
   const logs = [
     ...requests.map(({ limit, windowMs }) => ({ log: new SlidingLog(limit, windowMs), limit, ofTokens: false })),
@@ -48,8 +59,6 @@ export async function idealMeanWaitMs(trace: Trace, limits: ReplayLimits, latenc
       : [{ log: new SlidingLog(concurrency, latencyMs), limit: concurrency, ofTokens: false }]),
   ]
   let lastMs = 0
-  let waitedMs = 0
-  let rows = 0
   for await (const row of trace.rows()) {
     const cost = costOf(row)
     const amountOf = (ofTokens: boolean) => (ofTokens ? cost : 1)
@@ -58,8 +67,6 @@ export async function idealMeanWaitMs(trace: Trace, limits: ReplayLimits, latenc
     for (const { log, ofTokens } of logs) atMs = log.earliest(atMs, amountOf(ofTokens))
     for (const { log, ofTokens } of logs) log.add(atMs, amountOf(ofTokens))
     lastMs = atMs
-    waitedMs += atMs - row.atMs
-    rows++
+    yield atMs - row.atMs
   }
-  return rows === 0 ? 0 : waitedMs / rows
 }
