@@ -1,9 +1,21 @@
-// What Stately's inspector costs a request: CPU with nobody looking, with a viewer, and when the viewer has gone. Rounds of all cases,
-// so that none has the machine's better moment; medians. `node bench/inspector.mjs`, after a build.
+// What Stately's inspector costs a request: CPU with nobody looking, with a viewer, and when the viewer has gone. Viewers are processes
+// of their own: what they take is not the gate's cost. Rounds of all cases, so that none has the machine's better moment; medians. `node bench/inspector.mjs`, after a build.
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { createHeadgate } from 'headgate'
 import { serveInspector } from 'headgate/inspector'
 import { WebSocket } from 'ws'
+
+// As a child: looks at what it is told to, until it is told to stop.
+if (process.send) {
+  const viewer = new WebSocket(process.argv[2])
+  viewer.on('message', () => {})
+  viewer.once('open', () => process.send('open'))
+  viewer.once('close', () => process.exit())
+  process.once('message', () => viewer.close())
+  await once(process, 'exit')
+}
 
 const ROUNDS = 9
 const REQUESTS = 4_000
@@ -29,12 +41,15 @@ async function cpuPerRequest(gate) {
 const off = gateOf(false)
 const on = gateOf(true)
 const server = await serveInspector(on)
-async function watched(query) {
-  const viewer = new WebSocket(`${server.url}/${query}`)
-  await once(viewer, 'open')
+async function watched(query, viewers = 1) {
+  const children = Array.from({ length: viewers }, () =>
+    fork(fileURLToPath(import.meta.url), [`${server.url}/${query}`]),
+  )
+  await Promise.all(children.map((child) => once(child, 'message')))
   const cpu = await cpuPerRequest(on)
-  viewer.close()
-  await once(viewer, 'close')
+  const ended = children.map((child) => once(child, 'exit'))
+  for (const child of children) child.send('stop')
+  await Promise.all(ended)
   return cpu
 }
 const CASES = {
@@ -42,6 +57,7 @@ const CASES = {
   'inspect: true, nobody looks': () => cpuPerRequest(on),
   'one viewer, sample=0.1': () => watched('?sample=0.1'),
   'one viewer, every request': () => watched(''),
+  'three viewers, every request': () => watched('', 3),
   'the viewer has gone': () => cpuPerRequest(on),
 }
 const measured = Object.fromEntries(Object.keys(CASES).map((name) => [name, []]))

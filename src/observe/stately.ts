@@ -86,6 +86,16 @@ function stamp(nowMs: number): Pick<Base, 'createdAt' | 'id' | '_version'> {
   return { createdAt: String(nowMs), id: null, _version: WIRE_VERSION }
 }
 
+/** An event as it goes out. Of one machine the definition, by far the longest part, is written once. */
+export function textOf(event: StatelyEvent): string {
+  if (event.type !== '@xstate.actor') return JSON.stringify(event)
+  const { definition, ...others } = event
+  if (definition !== written.definition) written = { definition, text: JSON.stringify(definition) }
+  return `${JSON.stringify(others).slice(0, -1)},"definition":${written.text}}`
+}
+
+let written = { definition: '', text: '""' }
+
 /** All requests run on one machine, so its definition is written once. */
 const definitions = new WeakMap<object, string>()
 

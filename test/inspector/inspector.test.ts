@@ -1,6 +1,8 @@
 // Stately's own receiver reads what the inspector sends.
+import { once } from 'node:events'
 import { createWebSocketReceiver } from '@statelyai/inspect'
 import { afterEach, describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import { requestMachine } from '../../machines/request-machine.js'
 import { createHeadgate, type GateOptions, type Headgate } from '../../src/index.js'
 import { Inspector } from '../../src/observe/inspector.js'
@@ -69,7 +71,11 @@ function viewerOf(inspector: Inspector, sample?: number) {
   let open = true
   const stop = inspector.connect((text) => open && received.push(JSON.parse(text)) > 0, sample)
   return {
-    received,
+    /** All that it was told, up to now. */
+    get received() {
+      inspector.flush()
+      return received
+    },
     stop,
     block: (blocked: boolean) => {
       open = !blocked
@@ -145,7 +151,8 @@ describe('the inspector', () => {
       seed: 3,
     })
     const texts: string[] = []
-    new Inspector(gate).connect((text) => texts.push(text) > 0)
+    const inspector = new Inspector(gate)
+    inspector.connect((text) => texts.push(text) > 0)
     const asked = Array.from({ length: 12 }, () => gate.spawn({ pool: 'glm', messages: MESSAGES }))
     const outcomes = await Promise.all(asked.map(async (request) => (await request).outcome))
     const fail = () => Promise.reject(Object.assign(new Error(PROMPT), { status: 400, body: PROMPT }))
@@ -154,6 +161,7 @@ describe('the inspector', () => {
     const request = await gate.spawn({ pool: 'glm', messages: MESSAGES })
     request.actor.send({ type: 'CANCEL', secret: PROMPT } as never)
     expect(new Set(outcomes.map(({ status }) => status)).size).toBeGreaterThan(1)
+    inspector.flush()
     const all = texts.join('\n')
     expect(all).toContain('CALL_FAILED')
     expect(all).toContain('"code":"PROVIDER_ERROR"')
@@ -194,6 +202,56 @@ describe('the inspector', () => {
     expect(doneOf(viewer.received)).toHaveLength(2)
   })
 
+  test('tells what happened a moment later, all of it in a row, in order', async () => {
+    const gate = await gateOf()
+    const inspector = new Inspector(gate)
+    const texts: string[] = []
+    let tell = (_: readonly string[]) => {}
+    const told = new Promise<readonly string[]>((resolve) => {
+      tell = resolve
+    })
+    inspector.connect((text) => {
+      if (texts.push(text) === 1) queueMicrotask(() => tell([...texts]))
+      return true
+    })
+    await gate.run({ pool: 'glm' }, async () => {})
+    const events = (await told).map((text) => JSON.parse(text) as Received)
+    const values = events.flatMap(({ snapshot }) => snapshot?.value ?? [])
+    expect(values).toEqual(['queued', 'queued', 'waiting-for-token', 'calling', 'done'])
+  })
+
+  test('a viewer that reads no more misses what is beyond its bound, is told, and holds up nobody', async () => {
+    const gate = await gateOf()
+    const server = await serveInspector(gate)
+    cleanups.push(() => server.close())
+    const open = async () => {
+      const viewer = new WebSocket(server.url)
+      const received: Received[] = []
+      viewer.on('message', (text) => received.push(JSON.parse(String(text))))
+      await once(viewer, 'open')
+      return { viewer, received }
+    }
+    const [stalled, reading] = [await open(), await open()]
+    stalled.viewer.pause()
+    // Both ends' socket buffers and the bound of 4 MiB have to be full.
+    const requests = 4_000
+    for (let n = 0; n < requests; n += 100)
+      await Promise.all(Array.from({ length: 100 }, () => gate.run({ pool: 'glm' }, async () => {})))
+    await expect.poll(() => doneOf(reading.received).length, { timeout: 30_000 }).toBe(requests)
+    stalled.viewer.resume()
+    const missed = () => stalled.received.find(({ event }) => event?.type === 'MISSED')
+    await expect
+      .poll(
+        async () => {
+          await gate.run({ pool: 'glm' }, async () => {})
+          return missed()?.event?.events
+        },
+        { timeout: 30_000 },
+      )
+      .toBeGreaterThan(0)
+    expect(reading.received.some(({ event }) => event?.type === 'MISSED')).toBe(false)
+  })
+
   test('watches nothing before the first viewer and after the last', async () => {
     const gate = await gateOf()
     const inspector = new Inspector(gate)
@@ -204,8 +262,10 @@ describe('the inspector', () => {
     expect(inspector.watched).toBe(1)
     await spawn()
     expect(inspector.watched).toBe(2)
+    inspector.flush()
     stop()
     const told = received.length
+    expect(told).toBeGreaterThan(0)
     expect(inspector.watched).toBe(0)
     await Promise.all([before.outcome, (await spawn()).outcome])
     expect(received).toHaveLength(told)

@@ -31,10 +31,11 @@ export class InspectorSockets {
       refuseUpgrade(socket, 400, 'sample: expected a number from 0 to 1')
       return
     }
-    this.#server.handleUpgrade(request, socket, head, (viewer) => this.#serve(viewer, sample))
+    this.#server.handleUpgrade(request, socket, head, (viewer) => this.#serve(viewer, socket, sample))
   }
 
   close(): void {
+    this.inspector.flush()
     for (const viewer of this.#server.clients) {
       viewer.close(GOING_AWAY)
       // Who doesn't answer the goodbye is not waited for.
@@ -43,9 +44,20 @@ export class InspectorSockets {
     this.#server.close()
   }
 
-  #serve(viewer: WebSocket, sample: number | undefined): void {
+  #serve(viewer: WebSocket, socket: Duplex, sample: number | undefined): void {
+    let isGathering = false
+    const release = () => {
+      isGathering = false
+      socket.uncork()
+    }
     const sink = (message: string) => {
       if (viewer.readyState !== viewer.OPEN || viewer.bufferedAmount > MAX_WAITING_BYTES) return false
+      // One write for all that is told in a row.
+      if (!isGathering) {
+        isGathering = true
+        socket.cork()
+        process.nextTick(release)
+      }
       viewer.send(message)
       return true
     }
