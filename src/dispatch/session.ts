@@ -25,16 +25,12 @@ export interface SessionOptions {
 }
 
 /** What the store last said that outlives a reply. */
-export interface Known {
-  roster: readonly string[]
-  floors: readonly number[]
-  used: ExchangeReply['used']
-  usedAsOfMs: number
-  ceilings: ExchangeReply['ceilings']
-  coolDowns: ExchangeReply['coolDowns']
-  paused: readonly number[]
-  overrides: ExchangeReply['overrides']
-  queues: ExchangeReply['queues']
+export interface Known
+  extends Pick<ExchangeReply, 'used' | 'ceilings' | 'coolDowns' | 'paused' | 'overrides' | 'queues'>,
+    Pick<ExchangeReply, 'poolWords' | 'limitWords'> {
+  readonly roster: readonly string[]
+  readonly floors: readonly number[]
+  readonly usedAsOfMs: number
 }
 
 /**
@@ -55,6 +51,8 @@ export class Session {
     coolDowns: [],
     paused: [],
     overrides: [],
+    poolWords: [],
+    limitWords: [],
     queues: [],
   }
   /** For how long anything it spent may count. */
@@ -136,8 +134,8 @@ export class Session {
     this.#accept(batch, reply)
     // By such a clock leases and floors of others ended before their time: what was known before is what may be so.
     if (aheadMs > 0) Object.assign(this.known, { roster, floors })
-    const { coolDowns } = this.known
-    this.known.coolDowns = coolDowns.map(([pool, untilMs, generation]) => [pool, untilMs + aheadMs, generation])
+    const later = this.known.coolDowns.map(([pool, untilMs, generation]) => [pool, untilMs + aheadMs, generation])
+    Object.assign(this.known, { coolDowns: later })
   }
 
   /** A fenced process takes a new id and keeps what it owes. */
@@ -265,8 +263,18 @@ export class Session {
     const { known } = this
     this.journal.expire(reply.nowMs)
     if (reply.share) Object.assign(known, reply.share)
-    const { used, ceilings, coolDowns, paused, overrides, queues } = reply
-    Object.assign(known, { used, usedAsOfMs: reply.nowMs, ceilings, coolDowns, paused, overrides, queues })
+    const { used, ceilings, coolDowns, paused, overrides, poolWords, limitWords, queues } = reply
+    Object.assign(known, {
+      used,
+      usedAsOfMs: reply.nowMs,
+      ceilings,
+      coolDowns,
+      paused,
+      overrides,
+      poolWords,
+      limitWords,
+    })
+    Object.assign(known, { queues })
   }
 
   /** The store forgot what it was charged: what it must know stands in the journal. */
@@ -276,16 +284,12 @@ export class Session {
   }
 
   #journal(): Exchange['journal'] {
-    const { roster, used, usedAsOfMs, ceilings, coolDowns, paused, overrides } = this.known
+    const { usedAsOfMs, coolDowns, ...known } = this.known
     return {
+      ...known,
       charges: this.journal.charges,
-      roster,
-      used,
       asOfMs: usedAsOfMs,
-      ceilings,
       coolDowns: coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const),
-      paused,
-      overrides,
     }
   }
 

@@ -9,36 +9,67 @@ interface CoolDown {
 
 /** What operators and providers said of a group: pauses, cool-downs, limits as they now stand, spending that is not ours. */
 export class Control {
-  readonly #limits = new Map<string, { readonly base: number; readonly limit: number }>()
-  readonly #paused = new Set<string>()
+  /** `atMs`: when an operator moved it, or a process came up with a new config; 0 for neither. */
+  readonly #limits = new Map<string, { readonly base: number; readonly limit: number; readonly atMs: number }>()
+  /** When a pool was paused, negative when it was resumed. */
+  readonly #pauses = new Map<string, number>()
   readonly #coolDowns = new Map<string, CoolDown>()
   readonly #observed = new Map<string, { readonly max: number; readonly foreign: number; readonly untilMs: number }>()
 
-  apply(change: ControlChange): void {
-    if (change.type === 'pause') this.#paused.add(change.pool)
-    else if (change.type === 'limit') this.#limits.set(change.id, { base: change.base, limit: change.limit })
-    else {
-      this.#paused.delete(change.pool)
-      this.#coolDowns.delete(change.pool)
-    }
+  apply(change: ControlChange, nowMs: number): void {
+    const atMs = this.#wordDate(nowMs)
+    if (change.type === 'limit') this.#limits.set(change.id, { base: change.base, limit: change.limit, atMs })
+    else this.#pause(change.pool, change.type === 'pause', atMs)
+  }
+
+  #pause(pool: string, isPaused: boolean, atMs: number): void {
+    this.#pauses.set(pool, isPaused ? atMs : -atMs)
+    if (!isPaused) this.#coolDowns.delete(pool)
+  }
+
+  /** The date of a word that is said now: later than all before, whatever the clock does. */
+  #wordDate(nowMs: number): number {
+    let newestMs = 0
+    for (const { atMs } of this.#limits.values()) newestMs = Math.max(newestMs, atMs)
+    for (const atMs of this.#pauses.values()) newestMs = Math.max(newestMs, Math.abs(atMs))
+    return Math.max(nowMs, newestMs + 1)
+  }
+
+  /** Takes over what a process remembers of a pool, unless something newer was said since. */
+  recallPause(pool: string, isPaused: boolean, atMs: number): void {
+    if (atMs > this.pausedOrResumedMs(pool)) this.#pause(pool, isPaused, atMs)
+  }
+
+  /** The same of a limit. */
+  recallLimit(id: string, base: number, limit: number, atMs: number): void {
+    if (atMs > this.movedMs(id)) this.#limits.set(id, { base, limit, atMs })
+  }
+
+  /** When a pool was last paused or resumed; 0 for never. */
+  pausedOrResumedMs(pool: string): number {
+    return Math.abs(this.#pauses.get(pool) ?? 0)
+  }
+
+  /** When a limit was last moved; 0 for never. */
+  movedMs(id: string): number {
+    return this.#limits.get(id)?.atMs ?? 0
   }
 
   clear(): void {
     this.#limits.clear()
-    this.#paused.clear()
+    this.#pauses.clear()
     this.#coolDowns.clear()
     this.#observed.clear()
   }
 
   /** A process comes up with its config: a value that differs from what was configured before wins. */
-  configure(limits: readonly LimitSpec[]): void {
+  configure(limits: readonly LimitSpec[], nowMs: number): void {
     for (const { id, limit } of limits) {
-      if (this.#limits.get(id)?.base !== limit) this.#limits.set(id, { base: limit, limit })
+      const known = this.#limits.get(id)
+      if (known?.base === limit) continue
+      // The first value is no news.
+      this.#limits.set(id, { base: limit, limit, atMs: known ? this.#wordDate(nowMs) : 0 })
     }
-  }
-
-  override(id: string, base: number, limit: number): void {
-    this.#limits.set(id, { base, limit })
   }
 
   /** The limit as it was last set. */
@@ -55,7 +86,7 @@ export class Control {
   }
 
   isPaused(pool: string): boolean {
-    return this.#paused.has(pool)
+    return (this.#pauses.get(pool) ?? 0) > 0
   }
 
   /** Until when a cool-down lasts, and its generation; of the past too. */

@@ -74,17 +74,14 @@ export class Learning {
     for (const [index, bucket, amount] of journal.charges) {
       const limit = limitOf(round, index)
       const log = ledger.log(limit)
-      if (limit.windowMs > 0 && log.expiryMs(bucket) > round.nowMs) log.add(bucket, amount)
+      if (limit.windowMs === 0 || log.expiryMs(bucket) <= round.nowMs) continue
+      // Nobody can have dated anything further ahead than that: the clock was set back.
+      log.add(Math.min(bucket, bucketOf(round.nowMs + HORIZON_MS, log.widthMs)), amount)
     }
     for (const [index, value] of journal.ceilings) {
       ledger.ceilings.restore(limitOf(round, index).id, value, round.nowMs)
     }
-    for (const [pool, untilMs] of journal.coolDowns) ledger.control.coolDown(poolOf(round, pool), untilMs)
-    for (const pool of journal.paused) ledger.control.apply({ type: 'pause', pool: poolOf(round, pool) })
-    for (const [index, value] of journal.overrides) {
-      const { id, limit } = limitOf(round, index)
-      ledger.control.override(id, limit, value)
-    }
+    this.#recallWords(round, journal)
     if (!this.isRecent(round)) return
     for (const name of journal.roster) this.#expected.add(name)
     this.#noteBack(round, processId)
@@ -94,6 +91,23 @@ export class Learning {
     for (const [index, used] of journal.used) {
       const { id } = limitOf(round, index)
       this.#used.set(id, Math.max(this.#used.get(id) ?? 0, used))
+    }
+  }
+
+  /** Of operators' words the newest counts, whoever comes last. */
+  #recallWords(round: Round, { poolWords, paused, limitWords, overrides, coolDowns }: Journal): void {
+    const { control } = this.ledger
+    for (const [pool, atMs] of poolWords) control.recallPause(poolOf(round, pool), paused.includes(pool), atMs)
+    for (const [index, atMs] of limitWords) {
+      const { id, limit } = limitOf(round, index)
+      const moved = overrides.find(([its]) => its === index)?.[1] ?? limit
+      control.recallLimit(id, limit, moved, atMs)
+    }
+    for (const [index, untilMs] of coolDowns) {
+      const pool = poolOf(round, index)
+      const saidMs = poolWords.find(([its]) => its === index)?.[1] ?? 0
+      // Who missed a word may remember a cool-down that it ended.
+      if (saidMs >= control.pausedOrResumedMs(pool)) control.coolDown(pool, untilMs)
     }
   }
 

@@ -65,8 +65,8 @@ export class MemoryGroup {
     return known.reply
   }
 
-  control(change: ControlChange): void {
-    this.#ledger.control.apply(change)
+  control(change: ControlChange, rawMs: number): void {
+    this.#ledger.control.apply(change, this.#time.peek(rawMs))
     if (change.type === 'limit') this.#members.tellAnew()
     this.#wakeAll('')
   }
@@ -179,7 +179,7 @@ export class MemoryGroup {
 
   #join(round: Round): Member {
     const { journal, knownEpoch, processId } = round.exchange
-    this.#ledger.control.configure(round.spec.limits)
+    this.#ledger.control.configure(round.spec.limits, round.nowMs)
     if (journal && knownEpoch !== this.#epoch) {
       this.#learning.replay(round, processId, journal)
       round.replayed = true
@@ -258,19 +258,25 @@ export class MemoryGroup {
     const { control, ceilings } = this.#ledger
     const coolDowns: [number, number, number][] = []
     const paused: number[] = []
+    const poolWords: [number, number][] = []
     spec.pools.forEach((pool, index) => {
       const coolDown = control.coolDownOf(pool)
       if (coolDown && coolDown.untilMs > nowMs) coolDowns.push([index, coolDown.untilMs, coolDown.generation])
       if (control.isPaused(pool)) paused.push(index)
+      const saidMs = control.pausedOrResumedMs(pool)
+      if (saidMs > 0) poolWords.push([index, saidMs])
     })
     const learned: [number, number][] = []
     const overrides: [number, number][] = []
+    const limitWords: [number, number][] = []
     const used: [number, number][] = []
     spec.limits.forEach((limit, index) => {
       const ceiling = ceilings.value(limit.id)
       if (ceiling !== undefined) learned.push([index, ceiling])
       const configured = control.configured(limit)
       if (configured !== limit.limit) overrides.push([index, configured])
+      const movedMs = control.movedMs(limit.id)
+      if (movedMs > 0) limitWords.push([index, movedMs])
       if (limit.windowMs >= LONG_WINDOW_MS) used.push([index, this.#ledger.used(limit, nowMs)])
     })
     return {
@@ -291,6 +297,8 @@ export class MemoryGroup {
       ceilings: learned,
       overrides,
       used,
+      poolWords,
+      limitWords,
       share: round.share,
     }
   }

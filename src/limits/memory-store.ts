@@ -23,7 +23,7 @@ export class MemoryStore implements GroupStore {
   }
 
   async control(change: ControlChange): Promise<void> {
-    this.group.control(change)
+    this.group.control(change, this.clock.now())
   }
 
   async usage(): Promise<GroupUsage> {

@@ -53,6 +53,8 @@ export function encodeExchange(spec: GroupSpec, its: Exchange, isSubscribed: boo
       journal.coolDowns.flat(),
       journal.paused,
       journal.overrides.flat(),
+      journal.poolWords.flat(),
+      journal.limitWords.flat(),
     ],
     its.adjustments.flat(),
     its.freed.flat(),
@@ -88,6 +90,8 @@ type ReplyPlaces = readonly [
   ceilings: ExchangeReply['ceilings'],
   overrides: ExchangeReply['overrides'],
   used: ExchangeReply['used'],
+  poolWords: ExchangeReply['poolWords'],
+  limitWords: ExchangeReply['limitWords'],
   share: readonly [roster: readonly string[], floors: readonly number[]] | null,
 ]
 
@@ -95,7 +99,7 @@ export function decodeReply(text: string): ExchangeReply {
   const [readMs, epoch, version, fenced, learnUntilMs, grants, refused, retryAtMs, restate, ...rest] = JSON.parse(
     text,
   ) as ReplyPlaces
-  const [handoffs, queues, coolDowns, paused, ceilings, overrides, used, share] = rest
+  const [handoffs, queues, coolDowns, paused, ceilings, overrides, used, poolWords, limitWords, share] = rest
   return {
     nowMs: Math.floor(readMs),
     readMs,
@@ -114,6 +118,8 @@ export function decodeReply(text: string): ExchangeReply {
     ceilings,
     overrides,
     used,
+    poolWords,
+    limitWords,
     share: share && { roster: share[0], floors: share[1] },
   }
 }

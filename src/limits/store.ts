@@ -67,6 +67,8 @@ export interface Journal {
   readonly coolDowns: readonly (readonly [pool: number, untilMs: number])[]
   readonly paused: readonly number[]
   readonly overrides: readonly (readonly [limit: number, value: number])[]
+  readonly poolWords: ExchangeReply['poolWords']
+  readonly limitWords: ExchangeReply['limitWords']
 }
 
 export interface Exchange {
@@ -138,6 +140,9 @@ export interface ExchangeReply {
   readonly paused: readonly number[]
   readonly ceilings: readonly (readonly [limit: number, value: number])[]
   readonly overrides: readonly (readonly [limit: number, value: number])[]
+  /** When an operator last paused or resumed a pool, or moved a limit: of two words the newer counts. */
+  readonly poolWords: readonly (readonly [pool: number, atMs: number])[]
+  readonly limitWords: readonly (readonly [limit: number, atMs: number])[]
   /** Fleet sums of windows of `LONG_WINDOW_MS` or more. */
   readonly used: readonly (readonly [limit: number, used: number])[]
   /** The roster and this process's floor of each limit; null while as last told. */

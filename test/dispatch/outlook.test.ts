@@ -37,6 +37,8 @@ function outlookOf(said: Said = {}, waiting = 0, synced = true): Outlook {
     usedAsOfMs: 0,
     ceilings: [],
     overrides: [],
+    poolWords: [],
+    limitWords: [],
     coolDowns: [],
     paused: [],
     queues: [],

@@ -138,7 +138,7 @@ if not core then return '[[],[],[]]' end
 local its = { cmsgpack.unpack(core) }
 local base, C = string.sub(KEYS[1], 1, -5) .. its[1] .. ':', its[13]
 local rates, counted, held = {}, {}, {}
-for p = 0, #C - 12, 12 do
+for p = 0, #C - 13, 13 do
   if C[p + 4] >= 0 then
     local flat, sum = redis.call('HGETALL', base .. 'b:' .. C[p + 1]), 0
     for i = 1, #flat, 2 do

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { GroupSpec } from '../../src/limits/store.js'
+import type { ExchangeReply, GroupSpec } from '../../src/limits/store.js'
 import { groupOf, rate, slots } from './driver.js'
 import { contract, countsOf, journalOf, Process } from './process.js'
 
@@ -231,10 +231,78 @@ contract('learning', (world) => {
       paused: [1],
       coolDowns: [[0, untilMs] as const],
       overrides: [[0, 7] as const],
+      poolWords: [[1, a.nowMs] as const],
+      limitWords: [[0, a.nowMs] as const],
       ceilings: [[1, 3] as const],
     }
     const reply = await a.rejoin([], { journal: journalOf({ roster: ['a'], ...said }) })
     expect(reply).toMatchObject({ paused: [1], coolDowns: [[0, untilMs, 1]], overrides: [[0, 7]], ceilings: [[1, 3]] })
+  })
+
+  describe("of operators' words the newest counts, in whatever order survivors come", () => {
+    const spec = groupOf(rate('r', 9, MINUTE_MS))
+    const said = ({ paused, overrides, coolDowns, poolWords, limitWords }: ExchangeReply) => ({
+      ...{ paused, overrides, poolWords, limitWords, coolDowns: coolDowns.map(([pool, ms]) => [pool, ms] as const) },
+    })
+    /** What `stale` knew of, then what both know that `fresh` heard later. */
+    const story = async () => {
+      const [stale, fresh] = [await open(spec, 'stale'), await open(spec, 'fresh')]
+      await fresh.ask()
+      await stale.store.control({ type: 'pause', pool: 'p0' })
+      await stale.store.control({ type: 'limit', id: 'r', base: 9, limit: 3 })
+      const before = said(await stale.ask([], { coolDowns: [[1, stale.nowMs + MINUTE_MS]] }))
+      // In the same ms, and back in time.
+      await fresh.store.control({ type: 'resume', pool: 'p0' })
+      await fresh.store.control({ type: 'resume', pool: 'p1' })
+      advance(-500)
+      await fresh.store.control({ type: 'limit', id: 'r', base: 9, limit: 9 })
+      const after = said(await fresh.ask())
+      return { stale, fresh, before, after }
+    }
+    const nothing = { paused: [], overrides: [], coolDowns: [] }
+
+    test.each([['stale', 'fresh'] as const, ['fresh', 'stale'] as const])('%s, then %s', async (...order) => {
+      const { stale, fresh, before, after } = await story()
+      expect(after).toMatchObject(nothing)
+      await world().lose()
+      const journals = {
+        stale: journalOf({ roster: ['stale'], ...before }),
+        fresh: journalOf({ roster: ['fresh'], ...after }),
+      }
+      for (const name of order) await { stale, fresh }[name].rejoin([], { journal: journals[name] })
+      expect(said(await fresh.ask())).toEqual(after)
+    })
+
+    test('what is said while learning is newer than what survivors remember', async () => {
+      const { stale, before } = await story()
+      await world().lose()
+      advance(1_000)
+      await stale.store.control({ type: 'resume', pool: 'p0' })
+      await stale.store.control({ type: 'resume', pool: 'p1' })
+      await stale.store.control({ type: 'limit', id: 'r', base: 9, limit: 9 })
+      expect(await stale.rejoin([], { journal: journalOf({ roster: ['stale'], ...before }) })).toMatchObject(nothing)
+    })
+
+    test('a newly deployed limit is newer than a word about the old one', async () => {
+      const { stale, before } = await story()
+      await (await open(groupOf(rate('r', 5, MINUTE_MS)), 'new')).ask()
+      await world().lose()
+      expect((await stale.rejoin([], { journal: journalOf({ roster: [], ...before }) })).overrides).toEqual([[0, 3]])
+      const next = await open(groupOf(rate('r', 5, MINUTE_MS)), 'new')
+      expect((await next.ask()).overrides).toEqual([])
+      expect((await stale.ask()).overrides).toEqual([[0, 5]])
+    })
+  })
+
+  test('what lies further ahead than anything can be dated counts from now: the clock was set back', async () => {
+    const a = await open(requests(5))
+    await a.ask()
+    await world().lose()
+    const ahead = Math.floor((a.nowMs + 26_000) / 100)
+    await a.rejoin([], journal(['a'], [0, ahead, 2]))
+    expect(await a.used()).toEqual([2])
+    advance(MINUTE_MS + 1_000 + 100 + 200)
+    expect(await a.used()).toEqual([0])
   })
 
   test.each([

@@ -108,6 +108,7 @@ export class Process {
 export function journalOf(more: Partial<Journal>): Journal {
   return {
     ...{ charges: [], roster: [], used: [], asOfMs: 0, ceilings: [], coolDowns: [], paused: [], overrides: [] },
+    ...{ poolWords: [], limitWords: [] },
     ...more,
   }
 }

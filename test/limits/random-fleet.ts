@@ -6,6 +6,7 @@ import {
   type GroupSpec,
   type GroupStore,
   type GroupUsage,
+  type Journal,
   NO_NEWS,
 } from '../../src/limits/store.js'
 import { ageOf } from '../../src/limits/learning.js'
@@ -46,6 +47,8 @@ export interface Granted {
   readonly tokens: number
 }
 
+const NOTHING_SAID = { coolDowns: [], paused: [], overrides: [], poolWords: [], limitWords: [] }
+
 /** One process that behaves as a dispatcher might, and remembers what it was granted. */
 class Process {
   readonly spec: GroupSpec
@@ -56,6 +59,7 @@ class Process {
   version = 0
   roster: readonly string[] = []
   floors: readonly number[] = []
+  said: Pick<Journal, 'coolDowns' | 'paused' | 'overrides' | 'poolWords' | 'limitWords'> = NOTHING_SAID
   used: ExchangeReply['used'] = []
   last: Exchange | undefined
   held: Granted[] = []
@@ -101,6 +105,9 @@ class Process {
     this.epoch = reply.epoch
     this.version = reply.version
     this.used = reply.used
+    const { paused, overrides, poolWords, limitWords } = reply
+    const coolDowns = reply.coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const)
+    this.said = { coolDowns, paused, overrides, poolWords, limitWords }
     if (reply.share) {
       this.roster = reply.share.roster
       this.floors = reply.share.floors
@@ -137,7 +144,7 @@ class Process {
         isJoin && isKnown
           ? {
               ...{ charges, roster: this.roster, used: this.used, asOfMs: 0, ceilings: [[this.limit('c'), 2]] },
-              ...{ coolDowns: [], paused: [], overrides: [] },
+              ...this.said,
             }
           : null,
       ...{ ...NO_NEWS, floors: isJoin ? this.floors : [], flows: [], leave: false },

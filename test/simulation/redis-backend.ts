@@ -67,9 +67,9 @@ export class RedisBackend implements StoreBackend {
     return reply
   }
 
-  async control(change: ControlChange): Promise<void> {
+  async control(change: ControlChange, nowMs: number): Promise<void> {
     const [handle] = this.#handles.values()
-    this.#nowMs = this.world.storeMs
+    this.#nowMs = nowMs
     await handle?.store.control(change)
     await this.#heard()
     await this.#snapshot()

@@ -18,6 +18,16 @@ describe('the simulation', () => {
     }
   }, 240_000)
 
+  it.each([
+    [47772, 'a limit that is lowered while learning, and raised again'],
+    [41866, 'a process on its floor while the clock jumps'],
+    [70115, 'a process on its floor while the state is lost'],
+    [72304, 'a lost tail with the return of a process in it'],
+    [75904, 'a clock that is set back, then a loss of state'],
+  ])('seed %d, that once failed: %s', async (seed) => {
+    expect((await runPlan(planOf(seed))).violations.slice(0, 3)).toEqual([])
+  })
+
   it('is as large as it should be: 60 virtual seconds, 3 processes, 300 requests, 5 faults', async () => {
     for (let seed = 1; seed <= 200; seed++) {
       const plan = planOf(seed)

@@ -9,7 +9,7 @@ export interface StoreBackend {
   /** Called before anything else. */
   start?(): Promise<void>
   exchange(spec: GroupSpec, exchange: Exchange, nowMs: number): MaybePromise<ExchangeReply>
-  control(change: ControlChange): MaybePromise<void>
+  control(change: ControlChange, nowMs: number): MaybePromise<void>
   usage(spec: GroupSpec, nowMs: number): MaybePromise<GroupUsage>
   /** FLUSHALL. */
   lose(): MaybePromise<void>
@@ -23,7 +23,7 @@ export interface StoreBackend {
 
 type Entry =
   | { readonly atMs: number; readonly spec: GroupSpec; readonly exchange: Exchange; readonly nowMs: number }
-  | { readonly atMs: number; readonly change: ControlChange }
+  | { readonly atMs: number; readonly change: ControlChange; readonly nowMs: number }
 
 /** The memory group, and a log of all that was done to it: a failover replays it but for its tail. */
 export class MemoryBackend implements StoreBackend {
@@ -42,9 +42,9 @@ export class MemoryBackend implements StoreBackend {
     return this.group.exchange(spec, exchange, nowMs)
   }
 
-  control(change: ControlChange): void {
-    this.#log.push({ atMs: this.truth.now(), change })
-    this.group.control(change)
+  control(change: ControlChange, nowMs: number): void {
+    this.#log.push({ atMs: this.truth.now(), change, nowMs })
+    this.group.control(change, nowMs)
   }
 
   usage(spec: GroupSpec, nowMs: number): GroupUsage {
@@ -60,7 +60,7 @@ export class MemoryBackend implements StoreBackend {
     this.#log = this.#log.filter((entry) => entry.atMs <= atMs)
     this.group = new MemoryGroup()
     for (const entry of this.#log) {
-      if ('change' in entry) this.group.control(entry.change)
+      if ('change' in entry) this.group.control(entry.change, entry.nowMs)
       else this.group.exchange(entry.spec, entry.exchange, entry.nowMs)
     }
     for (const [processId, wake] of this.#wakes) this.group.listen(processId, wake)

@@ -147,7 +147,7 @@ export class World {
       },
       control: (change) => {
         this.watchers.tell('controlled', change)
-        this.block(this.backend.control(change))
+        this.block(this.backend.control(change, this.storeMs))
       },
       listen: (processId, wake) => this.backend.listen(processId, wake),
       unlisten: (processId) => this.backend.unlisten(processId),
@@ -215,7 +215,7 @@ export class World {
     }
     for (const request of plan.requests) clock.setTimeout(() => this.#submit(request), request.atMs)
     for (const fault of plan.faults) this.#schedule(fault)
-    // A lost tail may hold an operator's word, and a late journal an older one: whoever said it sees that, and says it again.
+    // A lost tail may hold an operator's word that nobody heard of: whoever said it sees that, and says it again.
     for (const fault of plan.faults) {
       if (fault.kind.startsWith('operator')) clock.setTimeout(() => end(this, fault), plan.healMs + REPEAT_MS)
     }

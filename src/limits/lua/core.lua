@@ -38,9 +38,9 @@ end
 -- Numbers beyond 14 digits lose some as plain text.
 local format = string.format
 
--- C: 12 values a limit. id, sum, oldest and newest bucket, slots, set aside, base and limit as configured (base -1: not),
--- limit and foreign spending said by the provider and until when, ceiling (packed; '' for none).
--- Q: 15 values a pool. name, paused, cool-down until, its generation, last date after it, tag, virtual, load, flows with
+-- C: 13 values a limit. id, sum, oldest and newest bucket, slots, set aside, base and limit as configured (base -1: not),
+-- limit and foreign spending said by the provider and until when, ceiling (packed; '' for none), when an operator moved it.
+-- Q: 15 values a pool. name, when an operator paused it (negative: resumed it; 0: never), cool-down until, its generation, last date after it, tag, virtual, load, flows with
 -- waiters, tenants with waiters, whether any tag of an idle tenant is kept, and its front: tenant, flow ('' for none), since,
 -- and when somebody was last told to ask for it.
 local C, Q
@@ -55,7 +55,7 @@ else
   words = call('GET', prefix .. 'ctl')
 end
 local cAt, qAt = {}, {}
-for p = 0, #C - 12, 12 do cAt[C[p + 1]] = p end
+for p = 0, #C - 13, 13 do cAt[C[p + 1]] = p end
 for q = 0, #Q - 15, 15 do qAt[Q[q + 1]] = q end
 local lastBefore, offsetBefore = last, offset
 -- Time never goes back and never stands still: after a backward step it continues from where it was.
@@ -72,7 +72,7 @@ local function place(id)
   p = #C
   cAt[id] = p
   C[p + 1], C[p + 2], C[p + 3], C[p + 4], C[p + 5], C[p + 6] = id, 0, 0, -1, 0, 0
-  C[p + 7], C[p + 8], C[p + 9], C[p + 10], C[p + 11], C[p + 12] = -1, 0, 0, 0, 0, ''
+  C[p + 7], C[p + 8], C[p + 9], C[p + 10], C[p + 11], C[p + 12], C[p + 13] = -1, 0, 0, 0, 0, '', 0
   return p
 end
 
@@ -90,13 +90,21 @@ end
 if words then
   local paused, over, learned = unpackAll(words)
   for i = 1, #learned, 2 do C[place(learned[i]) + 12] = learned[i + 1] end
-  for _, name in ipairs(paused) do Q[placePool(name) + 2] = 1 end
-  for i = 1, #over, 3 do
+  for i = 1, #paused, 2 do Q[placePool(paused[i]) + 2] = paused[i + 1] end
+  for i = 1, #over, 4 do
     local p = place(over[i])
-    C[p + 7], C[p + 8] = over[i + 1], over[i + 2]
+    C[p + 7], C[p + 8], C[p + 13] = over[i + 1], over[i + 2], over[i + 3]
   end
 end
 words = false
+
+-- The date of an operator's word that is said now: later than all before, whatever the clock does.
+local function wordDate()
+  local newest = 0
+  for p = 0, #C - 13, 13 do newest = max(newest, C[p + 13]) end
+  for q = 0, #Q - 15, 15 do newest = max(newest, math.abs(Q[q + 2])) end
+  return max(now, newest + 1)
+end
 
 local base = prefix .. epoch .. ':'
 

@@ -44,7 +44,7 @@ do
         if other.id ~= '?' then names[R.nameOf(other.id)] = 1 end
         keys[#keys + 1], keys[#keys + 2] = base .. 'mail:' .. other.id, base .. 'w:' .. other.id
       end
-      for p = 0, #C - 12, 12 do
+      for p = 0, #C - 13, 13 do
         if C[p + 4] >= 0 then keys[#keys + 1] = base .. 'b:' .. C[p + 1] end
         C[p + 2], C[p + 3], C[p + 4], C[p + 5], C[p + 6] = 0, 0, -1, 0, 0
       end
@@ -127,33 +127,52 @@ if isLive and seq == 1 then
     local p, limit = place(S[i * 5 + 1]), S[i * 5 + 3]
     if C[p + 7] ~= limit then
       if C[p + 7] ~= C[p + 8] then isWordy = true end
+      -- A newly deployed value is news, the first is not.
+      if C[p + 7] >= 0 then C[p + 13] = wordDate() end
       C[p + 7], C[p + 8] = limit, limit
     end
   end
   local journal = x[13]
   if type(journal) == 'table' and x[6] ~= epoch then
     isReplayed = true
-    local charges, roster, used, ceilings, coolDowns, paused, over = unpack(journal)
+    local charges, roster, used, ceilings, coolDowns, paused, over, poolWords, limitWords = unpack(journal)
     for i = 1, #charges, 3 do
       local l, bucket = limitAt(charges[i]), charges[i + 1]
-      if l.window > 0 and (bucket + 1) * l.width + l.window + l.hold > now then add(l, bucket, charges[i + 2]) end
+      if l.window > 0 and (bucket + 1) * l.width + l.window + l.hold > now then
+        -- Nobody can have dated anything further ahead than that: the clock was set back.
+        add(l, min(bucket, floor((now + HORIZON_MS) / l.width)), charges[i + 2])
+      end
     end
     for i = 1, #ceilings, 2 do
       local p, value = limitAt(ceilings[i]).at, ceilings[i + 1]
       local known = C[p + 12] ~= '' and unpackAll(C[p + 12])
       if not (known and known <= value) then C[p + 12] = pack(value, value, now, now, PROBE_MS, 0) end
     end
+    -- Of operators' words the newest counts, whoever comes last.
+    local isPaused, moved, said = {}, {}, {}
+    for i = 1, #paused do isPaused[paused[i]] = true end
+    for i = 1, #over, 2 do moved[over[i]] = over[i + 1] end
+    for i = 1, #poolWords, 2 do
+      local q, at = placePool(poolNames[poolWords[i] + 1]), poolWords[i + 1]
+      said[poolWords[i]] = at
+      if at > math.abs(Q[q + 2]) then
+        Q[q + 2] = isPaused[poolWords[i]] and at or -at
+        if Q[q + 2] < 0 then Q[q + 3], Q[q + 4], Q[q + 5] = 0, 0, 0 end
+      end
+    end
+    for i = 1, #limitWords, 2 do
+      local l, at = limitAt(limitWords[i]), limitWords[i + 1]
+      if at > C[l.at + 13] then C[l.at + 7], C[l.at + 8], C[l.at + 13] = l.limit, moved[limitWords[i]] or l.limit, at end
+    end
     for i = 1, #coolDowns, 2 do
       local q, untilMs = placePool(poolNames[coolDowns[i] + 1]), coolDowns[i + 1]
-      if Q[q + 4] == 0 or untilMs > Q[q + 3] then Q[q + 3], Q[q + 4], Q[q + 5] = untilMs, Q[q + 4] + 1, 0 end
-      keep = max(keep, untilMs)
+      -- Who missed a word may remember a cool-down that it ended.
+      if (said[coolDowns[i]] or 0) >= math.abs(Q[q + 2]) then
+        if Q[q + 4] == 0 or untilMs > Q[q + 3] then Q[q + 3], Q[q + 4], Q[q + 5] = untilMs, Q[q + 4] + 1, 0 end
+        keep = max(keep, untilMs)
+      end
     end
-    for i = 1, #paused do Q[placePool(poolNames[paused[i] + 1]) + 2] = 1 end
-    for i = 1, #over, 2 do
-      local l = limitAt(over[i])
-      C[l.at + 7], C[l.at + 8] = l.limit, over[i + 1]
-    end
-    isWordy = isWordy or #paused + #over + #ceilings > 0
+    isWordy = isWordy or #poolWords + #limitWords + #ceilings > 0
     if isRecent then
       for i = 1, #roster do expected[roster[i]] = 1 end
       R.noteBack()

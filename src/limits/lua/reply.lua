@@ -73,14 +73,15 @@ local result
 if isRepeated then
   result = call('HGET', base .. 'last', me)
 else
-  local coolDowns, paused, ceilings, over, used, grants = {}, {}, {}, {}, {}, {}
+  local coolDowns, paused, ceilings, over, used, grants, poolWords, limitWords = {}, {}, {}, {}, {}, {}, {}, {}
   for i = 1, #poolNames do
     local q = qAt[poolNames[i]]
     if q then
       if Q[q + 4] > 0 and Q[q + 3] > now then
         coolDowns[#coolDowns + 1] = format('[%d,%.0f,%.0f]', i - 1, Q[q + 3], Q[q + 4])
       end
-      if Q[q + 2] == 1 then paused[#paused + 1] = i - 1 end
+      if Q[q + 2] > 0 then paused[#paused + 1] = i - 1 end
+      if Q[q + 2] ~= 0 then poolWords[#poolWords + 1] = format('[%d,%.0f]', i - 1, math.abs(Q[q + 2])) end
     end
   end
   for s = 1, #S, 5 do
@@ -88,6 +89,7 @@ else
     if p then
       if C[p + 12] ~= '' then ceilings[#ceilings + 1] = format('[%d,%.0f]', i, (unpackAll(C[p + 12]))) end
       if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over[#over + 1] = format('[%d,%.0f]', i, C[p + 8]) end
+      if C[p + 13] > 0 then limitWords[#limitWords + 1] = format('[%d,%.0f]', i, C[p + 13]) end
     end
     if S[s + 3] >= LONG_WINDOW_MS then used[#used + 1] = format('[%d,%.0f]', i, limitAt(i).sum) end
   end
@@ -99,6 +101,6 @@ else
     .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. format('%.0f,%d,[', retryAt, restate)
     .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. concat(coolDowns, ',') .. '],['
     .. concat(paused, ',') .. '],[' .. concat(ceilings, ',') .. '],[' .. concat(over, ',') .. '],[' .. concat(used, ',')
-    .. '],' .. share .. ']'
+    .. '],[' .. concat(poolWords, ',') .. '],[' .. concat(limitWords, ',') .. '],' .. share .. ']'
   if isLive then call('HSET', base .. 'last', me, result) end
 end

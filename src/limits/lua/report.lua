@@ -5,7 +5,7 @@ for i = 1, #queued do
   local isWaiting = P.waiting > 0
   if isWaiting then queues[#queues + 1] = format('[%d,%.0f,%.0f,%d]', P.index, P.frontAt, P.load, P.waiting) end
   -- How many freed slots each flow may take over by itself: a round of the pool ahead of everybody else, no further.
-  local offers = isWaiting and Q[P.at + 2] == 0 and earliest(P) <= now
+  local offers = isWaiting and Q[P.at + 2] <= 0 and earliest(P) <= now
   for _, j in ipairs(offers and spec[3][P.index + 1] or {}) do
     if S[j * 5 + 4] > 0 then offers = false end
   end

@@ -159,7 +159,7 @@ if keep <= safe then
 else
   safe = now + 2 * (keep - now)
   local keys, n = { base .. 'procs', base .. 'last' }, 2
-  for p = 0, #C - 12, 12 do
+  for p = 0, #C - 13, 13 do
     if C[p + 4] >= 0 then
       n = n + 1
       keys[n] = base .. 'b:' .. C[p + 1]

@@ -44,7 +44,7 @@ do
       end
       P.units = units
     end
-    local isOut = Q[P.at + 2] == 1 or P.refusedHeads >= MAX_REFUSED_HEADS or P.waiting == 0
+    local isOut = Q[P.at + 2] > 0 or P.refusedHeads >= MAX_REFUSED_HEADS or P.waiting == 0
     for i = 1, #units do
       local l = units[i]
       if l.tooMuch <= 1 or (l.window == 0 and l.free < 1) then isOut = true end

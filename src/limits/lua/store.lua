@@ -6,11 +6,13 @@ end
 if isWordy then
   local paused, over, learned = {}, {}, {}
   for q = 0, #Q - 15, 15 do
-    if Q[q + 2] == 1 then paused[#paused + 1] = Q[q + 1] end
+    local at = Q[q + 2]
+    -- That a pool was resumed matters as long as anybody may remember the pause.
+    if at > 0 or (at < 0 and epoch == '') then paused[#paused + 1], paused[#paused + 2] = Q[q + 1], at end
   end
-  for p = 0, #C - 12, 12 do
+  for p = 0, #C - 13, 13 do
     if C[p + 7] >= 0 and (epoch == '' or C[p + 7] ~= C[p + 8]) then
-      over[#over + 1], over[#over + 2], over[#over + 3] = C[p + 1], C[p + 7], C[p + 8]
+      over[#over + 1], over[#over + 2], over[#over + 3], over[#over + 4] = C[p + 1], C[p + 7], C[p + 8], C[p + 13]
     end
     if C[p + 12] ~= '' then learned[#learned + 1], learned[#learned + 2] = C[p + 1], C[p + 12] end
   end

@@ -16,7 +16,7 @@ for i = 1, #procs, 2 do
 end
 for i = 1, #poolNames do
   local q = qAt[poolNames[i]]
-  if q and Q[q + 2] == 1 then
+  if q and Q[q + 2] > 0 then
     paused[#paused + 1] = '[' .. i - 1 .. ',null]'
   elseif q and Q[q + 4] > 0 and Q[q + 3] > now then
     paused[#paused + 1] = format('[%d,%.0f]', i - 1, Q[q + 3])
