@@ -1,10 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
+import { Ask, type Call, type Desk } from './ask.js'
 import type { Clock } from './clock.js'
 import type { ResolvedConfig } from './config.js'
 import { poolsByModel } from './models.js'
 import { Deployments, fitting } from './deployments.js'
 import type { Asked } from './dispatch/outlook.js'
+import { Entrants } from './entrant.js'
 import { alternativesOf, fallbacksOf, type Origin, type Stand } from './stand-ins.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
@@ -21,23 +22,20 @@ import {
   named,
   type Payload,
   PRIORITY_WEIGHT,
-  type Priority,
   payloadOf,
 } from './intake/input.js'
 import { type Admitted, AnswersFirst } from './answers-first.js'
 import { keyOf } from './answers/answer.js'
 import type { Answering } from './answers/answering.js'
 import type { AnswerCache } from './answers/answer-cache.js'
-import type { Admission } from './intake/intake.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import { pathOf } from './providers/apis.js'
 import { Detours } from './request/detours.js'
-import type { RequestSpec } from './request/entry.js'
-import { EventStream, type StreamTarget } from './request/event-stream.js'
+import { EventStream } from './request/event-stream.js'
 import { type HttpWork, httpWork } from './request/http-work.js'
 import { Tape } from './request/tape.js'
 import type { RequestRunner } from './request/runner.js'
-import { functionWork, type RunContext } from './request/work.js'
+import { functionWork, type RunContext, type Work } from './request/work.js'
 
 const DEFAULT_TENANT = 'default'
 
@@ -58,26 +56,23 @@ export interface AdmissionParts {
   readonly answering?: Answering | undefined
 }
 
-/** What a request asks for, in whichever pool serves it. */
-interface Call {
-  readonly input: CallInput
-  readonly tokensIn: (pool: GatePool) => number
-  readonly inPool: (pool: GatePool) => Pick<RequestSpec, 'work' | 'model'>
-  readonly stream?: StreamTarget | undefined
-  readonly reader?: EventStream | undefined
-  readonly tape?: Tape | undefined
-  /** Of the question, where its answer may be known. */
-  readonly key?: string | undefined
-  readonly stands?: readonly Stand[]
-  readonly origin?: Origin | undefined
-}
-
 /** Makes requests of inputs: checks them, works out what they cost, and says at once what can't be served. */
 export class Admissions {
   readonly #answersFirst: AnswersFirst | undefined
   readonly #deployments: Deployments
+  readonly #routes: ReadonlyMap<string, ModelRoute>
+  readonly #desk: Desk
 
   constructor(private readonly parts: AdmissionParts) {
+    const { config, runner } = parts
+    const pools = [...parts.pools.values()]
+    this.#routes = new Map(pools.map((pool) => [pool.runtime.config.name, { pools: [pool], intake: pool.intake }]))
+    this.#desk = {
+      entrants: new Entrants((tenant) => config.tenants.get(tenant)?.weight ?? 1, PRIORITY_WEIGHT),
+      start: (spec) => runner.start(spec),
+      estimateMs: (route, askedIn) => this.#estimateMs(route, askedIn),
+      checkDeadline: (route, askedIn, deadlineMs) => this.#checkDeadline(route, askedIn, deadlineMs),
+    }
     this.#answersFirst =
       parts.answers && new AnswersFirst(parts.answers, parts.config.cache?.coalesce ?? false, parts.answering)
     this.#deployments = new Deployments(parts.clock)
@@ -94,8 +89,8 @@ export class Admissions {
   }
 
   #post(input: HttpInput, origin?: Origin): Admitted {
-    const target = this.#target(input)
-    const [first] = target.pools as [GatePool]
+    const route = this.#route(input)
+    const [first] = route.pools as [GatePool]
     const payloadIn = payloads(input)
     const payload = payloadIn(first)
     const reader = payload.stream && !origin ? new EventStream() : undefined
@@ -103,19 +98,23 @@ export class Admissions {
     // Who stands in for another is asked because no answer is known.
     const key = origin ? undefined : this.#keyOf(input, payload, first)
     const tape = key !== undefined && stream ? new Tape(stream, this.parts.config.cache?.coalesce ?? false) : undefined
-    const workIn = (pool: GatePool) =>
-      httpWork(this.parts.caller, pool.runtime.config, { ...payloadIn(pool), stream: tape ?? stream })
+    const target = tape ?? stream
+    const { caller } = this.parts
+    const workIn = (pool: GatePool) => httpWork(caller, pool.runtime.config, { ...payloadIn(pool), stream: target })
     // What can't be sent is told at once.
     const work = workIn(first)
-    const inPool = (pool: GatePool) => ({
-      work: pool === first ? work : workIn(pool),
-      model: payloadIn(pool).model,
-    })
     // Who stands in for another asks nobody else. And vectors of another model mean nothing beside this one's.
     const mayFallBack = !origin && input.degrade !== false && payload.api !== 'embeddings'
-    const stands = mayFallBack ? fallbacksOf(target).map((name) => this.#standIn(name, input, work, first)) : []
-    const tokensIn = (pool: GatePool) => payloadIn(pool).tokens
-    return this.#admit({ input, tokensIn, inPool, stream, reader, tape, key, stands, origin }, target)
+    const stands = mayFallBack ? fallbacksOf(route).map((name) => this.#standIn(name, input, work, first)) : []
+    const call: Call = {
+      ...{ input, stream, reader, origin },
+      tokensIn: (pool) => payloadIn(pool).tokens,
+      workIn: (pool) => (pool === first ? work : workIn(pool)),
+      modelIn: (pool) => payloadIn(pool).model,
+    }
+    const ask = this.#ask(call, route, stands, key)
+    if (key === undefined || !this.#answersFirst) return ask
+    return this.#answersFirst.admitted({ key, admission: ask, place: (start) => ask.placed(start), tape, reader })
   }
 
   /** The same request to another pool, and its model. A pool that is full, or can't make the deadline, is no help. */
@@ -146,82 +145,45 @@ export class Admissions {
   }
 
   /** A function to be governed. */
-  run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Admitted {
+  run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Ask {
     checkCall(input)
     checkFunction(fn)
-    const inPool = ({ runtime: { config } }: GatePool) => ({
-      work: functionWork(config, this.parts.clock, fn),
-      model: input.model ?? config.models[0] ?? '',
-    })
-    return this.#admit({ input, tokensIn: () => input.estimatedTokens ?? 0, inPool }, this.#target(input))
+    return this.#ask(new FunctionCall(input, fn, this.parts.clock), this.#route(input))
   }
 
   /** The wait for a grant, of a request that came now. */
-  estimateMs({ pool, model, tokens = 0, tenant, priority }: WaitCost & CallInput): number {
-    const common = { ...(tenant !== undefined && { tenant }), ...(priority !== undefined && { priority }) }
-    checkCall({ estimatedTokens: tokens, ...common })
-    const target = this.#target({ pool, model })
-    return this.#estimateMs(target, (one) => this.#asked(one, tenant, priority, tokens))
+  estimateMs({ pool, model, tokens = 0, tenant = DEFAULT_TENANT, priority = 'normal' }: WaitCost & CallInput): number {
+    checkCall({ estimatedTokens: tokens, tenant, priority })
+    const { entrants } = this.#desk
+    const asked = (one: GatePool) => entrants.of(one, tenant, priority).asked(tokens)
+    return this.#estimateMs(this.#route({ pool, model }), asked)
   }
 
   /** A pool by its name, or else what serves the model. */
-  #target(input: CallInput): ModelRoute {
-    const { pools, routes, config } = this.parts
+  #route(input: CallInput): ModelRoute {
+    const { routes, config } = this.parts
     const model = input.pool === undefined ? modelOf(input) : undefined
     const route = model === undefined ? undefined : routes.get(model)
     if (route) return route
     const name = model === undefined ? input.pool : named('model', model, poolsByModel(config.pools.values()))[0]!.name
-    const pool = named('pool', name, pools)
-    return { pools: [pool], intake: pool.intake }
+    return named('pool', name, this.#routes)
   }
 
-  #admit(call: Call, target: ModelRoute): Admitted {
-    const { clock, runner, config } = this.parts
-    const { input, stream, reader, tape, key, stands = [], origin } = call
-    const { tenant = DEFAULT_TENANT, priority = 'normal', signal } = input
+  #ask(call: Call, route: ModelRoute, stands: readonly Stand[] = [], key?: string): Ask {
+    const { tenant = DEFAULT_TENANT, priority = 'normal', signal, deadline, degrade } = call.input
     // One signal may stand for a thousand requests; Node would warn of a leak from the eleventh on.
     if (signal) setMaxListeners(0, signal)
-    const arrivedMs = clock.now()
-    const ownDeadlineMs = input.deadline === undefined ? undefined : arrivedMs + deadlineOf(input.deadline)
-    const deadlineMs = origin ? origin.deadlineMs : ownDeadlineMs
-    const pools = fitting(target.pools, tenant, call.tokensIn)
-    const fits = { ...target, pools }
-    const askedIn = (pool: GatePool) => this.#asked(pool, tenant, priority, call.tokensIn(pool))
-    // Who has another pool to go to goes there, instead of being turned away.
-    const check = () => {
-      if (deadlineMs === undefined || stands.length > 0) return
-      this.#checkDeadline(fits, askedIn, deadlineMs - clock.now())
-    }
-    const id = randomUUID()
-    const tenantWeight = config.tenants.get(tenant)?.weight ?? 1
-    const classWeight = PRIORITY_WEIGHT[priority]
-    const alternatives = alternativesOf(fits, askedIn, stands, { id, deadlineMs })
-    const recall = key === undefined || input.degrade === false ? undefined : () => this.parts.answers!.recall(key)
-    const ends = { alternatives, recall, degrades: input.degrade, fallbackFor: origin?.id }
-    const same = { id, tenant, tenantWeight, classWeight, stream, reader, arrivedMs, deadlineMs, signal, ...ends }
-    const specIn = (pool: GatePool, detours?: Detours): RequestSpec => {
-      const { flowKey, draws, tokens } = askedIn(pool)
-      const its = { pool: pool.runtime, flowKey, draws, estimatedTokens: tokens, ...call.inPool(pool) }
-      return { ...same, ...its, ...(detours && { detours }) }
-    }
-    const spec = pools.length === 1 ? specIn(pools[0]!) : this.#detours(pools, askedIn, specIn).best()!
-    const waitMs = () => this.#estimateMs(fits, askedIn)
-    const weight = tenantWeight * classWeight
-    const start = () => runner.start(spec)
-    const admission = { flowKey: spec.flowKey, weight, deadlineMs, signal, waitMs, start }
-    const { intake } = target
-    const place = (its: Admission): Admitted => ({
-      enter: async () => {
-        check()
-        return intake.enter(its)
-      },
-      tryEnter: (standing) => {
-        check()
-        return intake.tryEnter(its, standing)
-      },
-    })
-    if (key === undefined || !this.#answersFirst) return place(admission)
-    return this.#answersFirst.admitted({ key, admission, place, tape, reader })
+    const arrivedMs = this.parts.clock.now()
+    const ownDeadlineMs = deadline === undefined ? undefined : arrivedMs + deadlineOf(deadline)
+    const deadlineMs = call.origin ? call.origin.deadlineMs : ownDeadlineMs
+    const pools = fitting(route.pools, tenant, call)
+    const fits = pools === route.pools ? route : { ...route, pools }
+    const entrant = this.#desk.entrants.of(pools[0]!, tenant, priority)
+    const ask = new Ask(this.#desk, call, fits, entrant, arrivedMs, deadlineMs)
+    const recall = key === undefined || degrade === false ? undefined : () => this.parts.answers!.recall(key)
+    const alternatives = alternativesOf(fits, (pool) => ask.askedIn(pool), stands, ask)
+    if (alternatives || recall) ask.extras = { alternatives, recall }
+    return pools.length === 1 ? ask : this.#soonest(ask, pools)
   }
 
   /** Undefined for a question whose answer is not to be known. */
@@ -233,29 +195,21 @@ export class Admissions {
     return keyOf({ provider: provider.name, baseURL, api, tenant, headers: input.headers, body })
   }
 
-  /** The ways of a request through the pools that serve its model, each prepared when it is first asked for. */
-  #detours(
-    pools: readonly GatePool[],
-    askedIn: (pool: GatePool) => Asked,
-    specIn: (pool: GatePool, detours: Detours) => RequestSpec,
-  ): Detours {
-    const specs = new Map<GatePool, RequestSpec>()
+  /** A request in the pool that serves it soonest, with a way to each of the others, prepared when it is first asked for. */
+  #soonest(ask: Ask, pools: readonly GatePool[]): Ask {
+    const asks = new Map<GatePool, Ask>()
+    const askIn = (pool: GatePool) => {
+      const its = asks.get(pool) ?? ask.in(pool, detours)
+      asks.set(pool, its)
+      return its
+    }
+    const ranked = () => this.#deployments.ranked(pools, (pool) => ask.askedIn(pool))
     const detours: Detours = new Detours({
-      ways: () =>
-        this.#deployments.ranked(pools, askedIn).map(({ pool, waitMs }) => {
-          const spec = specs.get(pool) ?? specIn(pool, detours)
-          specs.set(pool, spec)
-          return { spec, waitMs }
-        }),
+      ways: () => ranked().map(({ pool, waitMs }) => ({ spec: askIn(pool), waitMs })),
       onKeyRefused: (pool) => this.#deployments.refused(pool),
       onTaken: (pool) => this.#deployments.took(pool),
     })
-    return detours
-  }
-
-  #asked(pool: GatePool, tenant = DEFAULT_TENANT, priority: Priority = 'normal', tokens = 0): Asked {
-    const { plan, config } = pool.runtime
-    return { pool: plan.index, flowKey: `${config.name}|${tenant}|${priority}`, draws: plan.draws(tenant), tokens }
+    return askIn(ranked()[0]!.pool)
   }
 
   /** Behind all that this process has not passed on to the dispatcher yet. */
@@ -266,7 +220,8 @@ export class Admissions {
   }
 
   /** Who can't make the deadline is told at once, instead of waiting for nothing. */
-  #checkDeadline(target: ModelRoute, askedIn: (pool: GatePool) => Asked, leftMs: number): void {
+  #checkDeadline(target: ModelRoute, askedIn: (pool: GatePool) => Asked, deadlineMs: number): void {
+    const leftMs = deadlineMs - this.parts.clock.now()
     const { pools } = target
     if (pools.some(({ shadow }) => shadow)) return
     const leastMs = Math.min(...pools.map((pool) => pool.dispatcher.outlook.leastWaitMs(askedIn(pool))))
@@ -281,6 +236,27 @@ export class Admissions {
 
   #pool(name: string): GatePool {
     return this.parts.pools.get(name)!
+  }
+}
+
+/** A function that is governed. */
+class FunctionCall implements Call {
+  constructor(
+    readonly input: CallInput,
+    private readonly fn: (context: RunContext) => Promise<unknown>,
+    private readonly clock: Clock,
+  ) {}
+
+  tokensIn(): number {
+    return this.input.estimatedTokens ?? 0
+  }
+
+  workIn({ runtime }: GatePool): Work {
+    return functionWork(runtime.config, this.clock, this.fn)
+  }
+
+  modelIn({ runtime }: GatePool): string {
+    return this.input.model ?? runtime.config.models[0] ?? ''
   }
 }
 

@@ -25,8 +25,8 @@ export interface Asking {
   /** Of what determines the answer. */
   readonly key: string
   readonly admission: Admission
-  /** On to the pool's queue. */
-  readonly place: (admission: Admission) => Admitted
+  /** On to the pool's queue, with a start of one's own. */
+  readonly place: (start: Admission['start']) => Admitted
   readonly tape: Tape | undefined
   /** Of a streamed answer. */
   readonly reader: EventStream | undefined
@@ -77,7 +77,7 @@ export class AnswersFirst {
           return answered(admission.start(), known)
         }
       }
-      return this.#led(asking, await place({ ...admission, start }).enter(), flight)
+      return this.#led(asking, await place(start).enter(), flight)
     } catch (error) {
       flight?.handOver()
       throw error
@@ -94,7 +94,7 @@ export class AnswersFirst {
       flight?.lead(asking.tape)
       return this.cache.isShared ? this.#held(key, admission.start(), flight) : admission.start()
     }
-    const running = place({ ...admission, start }).tryEnter(standing)
+    const running = place(start).tryEnter(standing)
     return running && this.#led(asking, running, flight)
   }
 
@@ -118,11 +118,11 @@ export class AnswersFirst {
 
   /** One that followed takes the way of all others; with a flight it leads it from now on. */
   async #goOn(asking: Asking, running: RunningRequest, flight?: Flight): Promise<void> {
-    const { key, admission, place } = asking
+    const { key, place } = asking
     flight?.lead(asking.tape)
     this.#led(asking, running, flight)
     const start = () => (flight && this.answering ? this.#held(key, running, flight, 'again') : running)
-    const placed = place({ ...admission, start })
+    const placed = place(start)
     try {
       if (!placed.tryEnter('accepted before')) await placed.enter()
     } catch {
@@ -133,7 +133,8 @@ export class AnswersFirst {
 
   /** It has its place already: when its turn comes, it first asks who else may know. */
   #held(key: string, running: RunningRequest, flight: Flight | undefined, count?: 'again'): RunningRequest {
-    const { admit, request } = running
+    const { request } = running
+    const admit = running.admit.bind(running)
     running.admit = async () => {
       const known = await this.#await(key, running, count)
       // It ended meanwhile, or is on its way to: then this does no more than wait for that.

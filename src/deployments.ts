@@ -84,9 +84,10 @@ function useOf({ dispatcher, runtime }: GatePool): { fullness: number; load: num
 export function fitting(
   pools: readonly GatePool[],
   tenant: string,
-  tokensIn: (pool: GatePool) => number,
+  call: { tokensIn(pool: GatePool): number },
 ): readonly GatePool[] {
-  const tooLarge = (pool: GatePool) => pool.runtime.plan.tooLarge({ tokens: tokensIn(pool) }, tenant)
+  const tooLarge = (pool: GatePool) => pool.runtime.plan.tooLarge({ tokens: call.tokensIn(pool) }, tenant)
+  if (!pools.some(tooLarge)) return pools
   const fit = pools.filter((pool) => !tooLarge(pool))
   if (fit.length > 0) return fit
   const { id, max, cost } = tooLarge(pools[0]!)!

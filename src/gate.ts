@@ -1,6 +1,7 @@
 import type { OutcomeStatus } from '../machines/vocabulary.js'
 import { type AdmissionParts, Admissions } from './admission.js'
 import type { Dispatcher } from './dispatch/dispatcher.js'
+import { Caller, unwrap } from './caller.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEvents } from './events.js'
@@ -16,7 +17,7 @@ import type { GroupUsage } from './limits/store.js'
 import type { Monitoring, MonitoringStats, RateLimitStats } from './monitoring.js'
 import type { InspectionWatch } from './request/inspection.js'
 import type { LiveRequest } from './request/live.js'
-import type { GateRequest, Outcome } from './request/request.js'
+import type { GateRequest } from './request/request.js'
 import type { RetryBudget } from './request/retry-budget.js'
 import type { RunContext } from './request/work.js'
 
@@ -91,9 +92,10 @@ export class Headgate {
    * Governs any asynchronous function: it runs when the pool permits, again when it fails in a way that a retry may
    * mend, and its value is returned. What it throws for good arrives as a HeadgateError with that as its `cause`.
    */
-  async run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Promise<T> {
-    const { request } = await this.#admissions.run(input, fn).enter()
-    return unwrap(await request.outcome) as T
+  run<T>(input: CallInput, fn: (context: RunContext) => Promise<T>): Promise<T> {
+    return new Promise<unknown>((resolve, reject) => {
+      this.#admissions.run(input, fn).enterFor(new Caller(resolve, reject))
+    }) as Promise<T>
   }
 
   /**
@@ -298,9 +300,4 @@ export class Headgate {
   #pool(name: string) {
     return named('pool', name, this.#parts.pools)
   }
-}
-
-function unwrap(outcome: Outcome): unknown {
-  if (outcome.status === 'completed' || outcome.status === 'degraded') return outcome.value
-  throw outcome.error ?? new HeadgateError('PROVIDER_ERROR', `the request ended as ${outcome.status}`)
 }

@@ -31,7 +31,7 @@ export function alternativesOf(
   // Where nothing is delayed there is nothing to escape from; and of several pools the soonest counts.
   const least = (of: (pool: GatePool) => number) => Math.min(...pools.map((pool) => (pool.shadow ? 0 : of(pool))))
   return {
-    fallbacks: stands.map((stand) => (stream) => stand({ ...origin, stream })),
+    fallbacks: stands.map((stand) => (stream) => stand({ id: origin.id, deadlineMs: origin.deadlineMs, stream })),
     coolDownMs: () => least((pool) => pool.dispatcher.outlook.coolDownMs(pool.runtime.plan.index)),
     leastWaitMs: () => least((pool) => pool.dispatcher.outlook.leastWaitMs(askedIn(pool))),
   }

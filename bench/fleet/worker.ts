@@ -121,10 +121,12 @@ class Bench implements Permits {
       deadlineMs: undefined,
       signal: undefined,
     })
-    running.onDoneWhileQueued = () => {}
-    void running.admit().then(() => {
-      if (!this.#stopped) this.spawn(load, config, plan, limits)
-    })
+    running.listening = {
+      ended: () => {
+        if (!this.#stopped) queueMicrotask(() => this.spawn(load, config, plan, limits))
+      },
+    }
+    running.admit()
   }
 
   request(request: Parameters<Permits['request']>[0]): void {
@@ -146,10 +148,11 @@ class Bench implements Permits {
   #work(tenant: string, tokens: number, callMs: number): Work {
     return {
       answersInWords: false,
-      call: ({ maySend, cut: { signal } }) => {
+      call: (context) => {
+        const { signal } = context.cut
         const grant = this.#grant
         const atMs = wallMs()
-        if (!grant || !maySend()) {
+        if (!grant || !context.maySend()) {
           this.voided++
           return Promise.resolve({ type: 'unsent' })
         }

@@ -75,9 +75,9 @@ async function enqueueWaiters({ count }: Job): Promise<Metrics> {
 
 async function enqueueJobs({ count }: Job): Promise<Metrics> {
   const random = seededRandom(2)
-  const jobs = Array.from({ length: count }, (_, index) => {
+  const jobs = Array.from({ length: count }, () => {
     const [flowKey, weight] = CLASSES[Math.floor(random() * CLASSES.length)]!
-    return { id: `${index}`, flowKey, weight }
+    return { id: '', flowKey, weight, owner: { place: undefined } }
   })
   const queue = new JobQueue()
   const job = async () => {}

@@ -3,8 +3,8 @@ import PQueue, { type QueueAddOptions } from 'p-queue'
 import type { Clock, TimerHandle } from '../clock.js'
 import { FairQueue, type Place } from '../dispatch/fair-queue.js'
 import { HeadgateError } from '../errors.js'
-import type { RunningRequest } from '../request/request.js'
-import { type JobOptions, JobQueue } from './job-queue.js'
+import type { RunningRequest, Seat } from '../request/request.js'
+import { type Job, type JobOptions, JobQueue, type Owner } from './job-queue.js'
 
 /** Producers that may wait for a place; beyond it they are turned away, because memory ends too. */
 const MAX_AT_GATE = 1_000_000
@@ -21,15 +21,36 @@ export interface Admission {
   start(): RunningRequest
 }
 
-interface Ticket {
-  readonly admission: Admission
-  /** Whoever listens finds the producer's context, not that of the request that made room. */
-  readonly scope: AsyncResource
-  readonly resolve: (running: RunningRequest) => void
-  readonly reject: (error: HeadgateError) => void
-  place: Place<Ticket> | undefined
-  timer: TimerHandle | undefined
-  onAbort: (() => void) | undefined
+/** Who waits for a place. Told once, in one way or the other. */
+export interface Entering {
+  entered(running: RunningRequest): void
+  turnedAway(error: HeadgateError): void
+}
+
+/** A wait at the gate. Whoever listens finds the producer's context, not that of the request that made room. */
+class Ticket extends AsyncResource {
+  place: Place<Ticket> | undefined = undefined
+  timer: TimerHandle | undefined = undefined
+  onAbort: (() => void) | undefined = undefined
+
+  constructor(
+    readonly admission: Admission,
+    readonly entering: Entering,
+  ) {
+    super('HeadgateTicket')
+  }
+}
+
+/** A place in the queue, and then among the active. */
+class PlaceTaken implements Seat, Owner {
+  place: Place<Job> | undefined = undefined
+  isActive = false
+
+  constructor(private readonly onLeave: (seat: PlaceTaken) => void) {}
+
+  leave(): void {
+    this.onLeave(this)
+  }
 }
 
 /**
@@ -37,20 +58,24 @@ interface Ticket {
  *
  * Invariants: never more than `maxQueued` requests queued, never more than `maxActive` past the queue; a place is
  * taken before its producer wakes, so no later producer can slip in; while anyone waits at the gate, newcomers join the
- * line. (p-queue's `onSizeLessThan` wakes all who wait at once, and is no admission control.)
+ * line. (p-queue's `onSizeLessThan` wakes all who wait at once, and is no admission control.) Its jobs are over once their
+ * request is on its way, and it pauses while enough are: a job held open for as long as its request lives would weigh
+ * more than all else that is kept of that.
  */
 export class Intake {
   readonly #jobs: JobQueue
   readonly #queue: PQueue<JobQueue, JobOptions & QueueAddOptions>
   readonly #gate = new FairQueue<Ticket>()
+  readonly #onLeave = (seat: PlaceTaken): void => this.#leaves(seat)
   #closed: HeadgateError | undefined
-  #lastJob = 0
+  #active = 0
+  #resumes = false
 
   constructor(
     private readonly name: string,
     private readonly clock: Clock,
     private readonly maxQueued: number,
-    maxActive: number,
+    private readonly maxActive: number,
   ) {
     let jobs: JobQueue | undefined
     const queueClass = class extends JobQueue {
@@ -59,7 +84,7 @@ export class Intake {
         jobs = this
       }
     }
-    this.#queue = new PQueue({ concurrency: maxActive, queueClass })
+    this.#queue = new PQueue({ queueClass })
     this.#jobs = jobs!
     // A job left the queue: its place is free.
     this.#queue.on('active', () => this.#fill())
@@ -70,7 +95,7 @@ export class Intake {
   }
 
   get active(): number {
-    return this.#queue.pending
+    return this.#active
   }
 
   get atGate(): number {
@@ -93,15 +118,20 @@ export class Intake {
    * is none; then the request was never accepted.
    */
   enter(admission: Admission): Promise<RunningRequest> {
-    if (this.#closed) return Promise.reject(this.#closed)
-    if (admission.signal?.aborted) return Promise.reject(cancelledAtGate())
-    const running = this.tryEnter(admission)
-    if (running) return Promise.resolve(running)
-    if (this.#gate.size >= MAX_AT_GATE) {
+    return new Promise((entered, turnedAway) => this.enterFor(admission, { entered, turnedAway }))
+  }
+
+  /** The same for who needs no promise of it. */
+  enterFor(admission: Admission, entering: Entering): void {
+    const refusal = this.#closed ?? (admission.signal?.aborted ? cancelledAtGate() : undefined)
+    const running = refusal ? undefined : this.tryEnter(admission)
+    if (running) entering.entered(running)
+    else if (refusal) entering.turnedAway(refusal)
+    else if (this.#gate.size < MAX_AT_GATE) this.#line(new Ticket(admission, entering))
+    else {
       const message = `pool ${this.name}: ${MAX_AT_GATE} producers wait already`
-      return Promise.reject(new HeadgateError('QUEUE_FULL', message, { retryable: true, ...hintOf(admission) }))
+      entering.turnedAway(new HeadgateError('QUEUE_FULL', message, { retryable: true, ...hintOf(admission) }))
     }
-    return new Promise((resolve, reject) => this.#line(admission, resolve, reject))
   }
 
   /** Turns everyone at the gate away, and whoever comes later. */
@@ -109,16 +139,15 @@ export class Intake {
     this.#closed = reason
     for (let ticket = this.#gate.shift(); ticket; ticket = this.#gate.shift()) {
       this.#drop(ticket)
-      ticket.reject(reason)
+      ticket.entering.turnedAway(reason)
     }
   }
 
-  #line(admission: Admission, resolve: Ticket['resolve'], reject: Ticket['reject']): void {
-    const scope = new AsyncResource('HeadgateTicket')
-    const ticket: Ticket = { admission, scope, resolve, reject, place: undefined, timer: undefined, onAbort: undefined }
-    ticket.place = this.#gate.add(admission.flowKey, admission.weight, 1, ticket)
-    if (admission.deadlineMs !== undefined) this.#awaitDeadline(ticket, admission.deadlineMs)
-    if (admission.signal) this.#awaitAbort(ticket, admission.signal)
+  #line(ticket: Ticket): void {
+    const { flowKey, weight, deadlineMs, signal } = ticket.admission
+    ticket.place = this.#gate.add(flowKey, weight, 1, ticket)
+    if (deadlineMs !== undefined) this.#awaitDeadline(ticket, deadlineMs)
+    if (signal) this.#awaitAbort(ticket, signal)
   }
 
   #awaitDeadline(ticket: Ticket, deadlineMs: number): void {
@@ -138,28 +167,49 @@ export class Intake {
   #leave(ticket: Ticket, error: HeadgateError): void {
     if (!ticket.place || !this.#gate.remove(ticket.place)) return
     this.#drop(ticket)
-    ticket.reject(error)
+    ticket.entering.turnedAway(error)
   }
 
   #fill(): void {
     while (this.#gate.size > 0 && this.#queue.size < this.maxQueued) {
       const ticket = this.#gate.shift()!
       this.#drop(ticket)
-      ticket.resolve(ticket.scope.runInAsyncScope(this.#enter, this, ticket.admission))
+      ticket.entering.entered(ticket.runInAsyncScope(this.#enter, this, ticket.admission))
     }
   }
 
   #enter(admission: Admission): RunningRequest {
     const running = admission.start()
     const { flowKey, weight } = admission
-    // p-queue makes a symbol of it, hence not the request's own.
-    const id = String(++this.#lastJob)
-    running.onDoneWhileQueued = () => {
-      this.#jobs.remove(id)
-      this.#fill()
-    }
-    void this.#queue.add(running.admit, { id, flowKey, weight })
+    const seat = new PlaceTaken(this.#onLeave)
+    running.seat = seat
+    // p-queue would number it, and nobody asks by the number.
+    void this.#queue.add(() => this.#admit(running, seat), { id: '', flowKey, weight, owner: seat })
     return running
+  }
+
+  async #admit(running: RunningRequest, seat: PlaceTaken): Promise<void> {
+    seat.isActive = true
+    // What p-queue made of the job would live as long as the request.
+    seat.place = undefined
+    if (++this.#active >= this.maxActive) this.#queue.pause()
+    running.admit()
+  }
+
+  #leaves(seat: PlaceTaken): void {
+    if (!seat.isActive) {
+      this.#jobs.takeOut(seat)
+      this.#fill()
+      return
+    }
+    this.#active--
+    if (this.#resumes || !this.#queue.isPaused) return
+    this.#resumes = true
+    // Not here: it may be one actor's action, which is no place to start another actor's.
+    queueMicrotask(() => {
+      this.#resumes = false
+      this.#queue.start()
+    })
   }
 
   #drop({ timer, onAbort, admission }: Ticket): void {

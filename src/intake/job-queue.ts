@@ -1,7 +1,12 @@
 import type { Queue } from 'p-queue'
 import { FairQueue, type Place } from '../dispatch/fair-queue.js'
 
-type Job = () => Promise<unknown>
+export type Job = () => Promise<unknown>
+
+/** Whose job it is: where it stands in line is noted here, so that it can be taken out again. */
+export interface Owner {
+  place: Place<Job> | undefined
+}
 
 /** What p-queue passes through to the queue with each job. */
 export interface JobOptions {
@@ -10,38 +15,33 @@ export interface JobOptions {
   readonly timeout?: number
   readonly flowKey?: string
   readonly weight?: number
+  readonly owner?: Owner
 }
 
 /** p-queue's waiting jobs in fair order, in place of its sorted array: adding and removing are O(1). */
 export class JobQueue implements Queue<Job, JobOptions> {
-  readonly #queue = new FairQueue<{ job: Job; id: string }>()
-  readonly #places = new Map<string, Place<{ job: Job; id: string }>>()
+  readonly #queue = new FairQueue<Job>()
 
   get size(): number {
     return this.#queue.size
   }
 
-  enqueue(job: Job, options: Partial<JobOptions> = {}): void {
-    const { id = '', flowKey = '', weight = 1 } = options
-    this.#places.set(id, this.#queue.add(flowKey, weight, 1, { job, id }))
+  enqueue(job: Job, { flowKey = '', weight = 1, owner }: Partial<JobOptions> = {}): void {
+    const place = this.#queue.add(flowKey, weight, 1, job)
+    if (owner) owner.place = place
   }
 
   dequeue(): Job | undefined {
-    const next = this.#queue.shift()
-    if (next) this.#places.delete(next.id)
-    return next?.job
+    return this.#queue.shift()
   }
 
   /** Takes a job out unserved. */
-  remove(id: string): void {
-    const place = this.#places.get(id)
-    if (!place) return
-    this.#places.delete(id)
-    this.#queue.remove(place)
+  takeOut({ place }: Owner): void {
+    if (place) this.#queue.remove(place)
   }
 
   filter(): Job[] {
-    return [...this.#queue].map(({ job }) => job)
+    return [...this.#queue]
   }
 
   setPriority(): void {

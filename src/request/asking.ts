@@ -1,7 +1,7 @@
 import type { RequestEvent } from '../../machines/request-machine.js'
 import type { Clock } from '../clock.js'
 import type { Grant } from '../dispatch/grant.js'
-import type { Entry, RequestSpec } from './entry.js'
+import { type Entry, NO_WAITS, type RequestSpec } from './entry.js'
 import { Wait, type WaitEnds } from './wait.js'
 
 /** Who has not been granted by then waits in the other pools' lines too. */
@@ -33,7 +33,7 @@ export class Asking {
   end(entry: Entry): void {
     this.clock.clearTimeout(entry.elsewhereTimer)
     const { waits } = entry
-    entry.waits = []
+    entry.waits = NO_WAITS
     for (const wait of waits) wait.spec.pool.permits.withdraw(wait)
   }
 
@@ -78,6 +78,6 @@ export class Asking {
   /** This line is over; the others are left with the state. */
   #leave(wait: Wait): void {
     const { entry } = wait
-    entry.waits = entry.waits.filter((other) => other !== wait)
+    entry.waits = entry.waits.length === 1 ? NO_WAITS : entry.waits.filter((other) => other !== wait)
   }
 }

@@ -4,7 +4,7 @@ import { HeadgateError } from '../errors.js'
 import { wireOf } from '../providers/apis.js'
 import { failureOf } from '../providers/provider.js'
 import { degradedAnswer, degradedEvents } from './degraded-answer.js'
-import type { Entry } from './entry.js'
+import { type Entry, leaveSeat } from './entry.js'
 import { LentStream, type StreamStart } from './event-stream.js'
 import { giveKnown } from './known.js'
 import type { Outcome } from './request.js'
@@ -41,10 +41,7 @@ export class Degrading {
       this.#say(entry)
       return
     }
-    if (alternatives) {
-      entry.onEnd()
-      entry.onEnd = () => {}
-    }
+    if (alternatives) leaveSeat(entry)
     // Not here: one actor's action is no place to start another actor.
     queueMicrotask(() => void this.#tryAll(entry))
   }
@@ -169,11 +166,13 @@ function hintOf({ failure }: Entry): number {
 /** What another pool's request came to, as far as it is this one's. */
 function absorb(entry: Entry, outcome: Outcome): void {
   const { helped, spec } = entry
-  helped.attempts += outcome.attempts
-  helped.queuedMs += outcome.queuedMs
-  helped.waitedMs += outcome.waitedMs
-  helped.calledMs += outcome.calledMs
-  helped.backedOffMs += outcome.backedOffMs
+  entry.helped = {
+    attempts: helped.attempts + outcome.attempts,
+    queuedMs: helped.queuedMs + outcome.queuedMs,
+    waitedMs: helped.waitedMs + outcome.waitedMs,
+    calledMs: helped.calledMs + outcome.calledMs,
+    backedOffMs: helped.backedOffMs + outcome.backedOffMs,
+  }
   if (outcome.status === 'completed') {
     entry.value = outcome.value
     entry.httpStatus = outcome.httpStatus

@@ -11,10 +11,10 @@ import type { PoolPlan } from '../limits/plan.js'
 import type { LimitSpec } from '../limits/store.js'
 import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure } from '../providers/provider.js'
-import type { Cut } from './cut.js'
+import type { Attempt } from './attempt.js'
 import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
-import type { GateRequest, LeftCall, Outcome } from './request.js'
+import type { GateRequest, LeftCall, Listening, Outcome, Seat } from './request.js'
 import type { RetryBudget } from './retry-budget.js'
 import type { Wait } from './wait.js'
 import type { CallEnd, Work } from './work.js'
@@ -74,7 +74,7 @@ export interface RequestSpec {
 }
 
 /** Numbers of an outcome that requests in other pools add to. */
-type Spent = { -readonly [K in 'attempts' | 'queuedMs' | 'waitedMs' | 'calledMs' | 'backedOffMs']: Outcome[K] }
+type Spent = Pick<Outcome, 'attempts' | 'queuedMs' | 'waitedMs' | 'calledMs' | 'backedOffMs'>
 
 /** Everything about one request that does not belong in its machine: payloads, timers, grant, times. */
 export interface Entry {
@@ -100,8 +100,7 @@ export interface Entry {
   grant: Grant | undefined
   /** The wait that the running call's grant ended: should that be void, the request goes on waiting in its place. */
   comeBack: Pick<Wait, 'order' | 'sinceMs'> | undefined
-  call: Cut | undefined
-  callEnd: Promise<CallEnd> | undefined
+  call: Attempt | undefined
   backoffTimer: TimerHandle | undefined
   deadlineTimer: TimerHandle | undefined
   failure: ProviderFailure | undefined
@@ -110,24 +109,31 @@ export interface Entry {
   usage: Partial<Outcome['usage']> | undefined
   /** The request in another pool that stands in for this one now. */
   helper: GateRequest | undefined
-  readonly helped: Spent
+  helped: Spent
   /** What broke an answer that another request had begun. */
   endedBy: HeadgateError | undefined
-  /** Set by the queue: the request left it, whichever way. */
-  onEnd: () => void
+  /** Until it needs it no more. */
+  seat: Seat | undefined
   /** Whether others want what comes of the call that it leaves. */
   onLeave: (call: LeftCall) => boolean
-  resolve: (outcome: Outcome) => void
+  /** On the signal it was spawned with. */
+  onAbort: (() => void) | undefined
+  /** Once it is done. */
+  outcome: Outcome | undefined
+  listening: Listening | undefined
+  /** Of the outcome, once somebody asked for a promise of it. */
+  promise: Promise<Outcome> | undefined
+  resolve: ((outcome: Outcome) => void) | undefined
 }
 
-const nothing = () => {}
 const letGo = () => false
+export const NO_WAITS: readonly Wait[] = []
+const NO_HELP: Spent = { attempts: 0, queuedMs: 0, waitedMs: 0, calledMs: 0, backedOffMs: 0 }
 
-export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entry['resolve']): Entry {
+export function newEntry(spec: RequestSpec, actor: Entry['actor']): Entry {
   return {
     spec,
     actor,
-    resolve,
     inbox: undefined,
     msIn: { queued: 0, 'waiting-for-token': 0, calling: 0, 'backing-off': 0, degraded: 0, done: 0 },
     state: 'queued',
@@ -137,12 +143,11 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     detour: undefined,
     event: 'CANCEL',
     processing: false,
-    waits: [],
+    waits: NO_WAITS,
     elsewhereTimer: undefined,
     grant: undefined,
     comeBack: undefined,
     call: undefined,
-    callEnd: undefined,
     backoffTimer: undefined,
     deadlineTimer: undefined,
     failure: undefined,
@@ -150,11 +155,40 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor'], resolve: Entr
     httpStatus: undefined,
     usage: undefined,
     helper: undefined,
-    helped: { attempts: 0, queuedMs: 0, waitedMs: 0, calledMs: 0, backedOffMs: 0 },
+    helped: NO_HELP,
     endedBy: undefined,
-    onEnd: nothing,
+    seat: undefined,
     onLeave: letGo,
+    onAbort: undefined,
+    outcome: undefined,
+    listening: undefined,
+    promise: undefined,
+    resolve: undefined,
   }
+}
+
+/** Gives its place up, if it holds one still. */
+export function leaveSeat(entry: Entry): void {
+  const { seat } = entry
+  entry.seat = undefined
+  seat?.leave()
+}
+
+/** A promise of the outcome, made when it is first asked for: most are awaited by nobody, or heard by a listener. */
+export function promiseOf(entry: Entry): Promise<Outcome> {
+  entry.promise ??= new Promise((resolve) => {
+    if (entry.outcome) resolve(entry.outcome)
+    else entry.resolve = resolve
+  })
+  return entry.promise
+}
+
+/** Tells the outcome to all who wait for it. */
+export function conclude(entry: Entry, outcome: Outcome): void {
+  entry.outcome = outcome
+  entry.resolve?.(outcome)
+  entry.listening?.ended(outcome)
+  if (entry.onAbort) entry.spec.signal?.removeEventListener('abort', entry.onAbort)
 }
 
 export function attemptFailed({ spec, attempt }: Entry, failure: ProviderFailure): AttemptFailedEvent {

@@ -62,7 +62,8 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       return sent
     },
     async call(context) {
-      const { requestId, callTimeoutMs, cut, maySend } = context
+      const { requestId, callTimeoutMs, cut } = context
+      const maySend = () => context.maySend()
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
       const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
       const sink = stream && new AnswerSink(api, provider, stream, hidden, context)

@@ -70,19 +70,32 @@ export interface LeftCall {
   readonly cut: () => void
 }
 
+/** A request's place: first in its queue, then among the active. */
+export interface Seat {
+  /** The request needs it no more, whichever way. */
+  leave(): void
+}
+
+/** Who is told at once how a request ended. */
+export interface Listening {
+  ended(outcome: Outcome): void
+}
+
 /** A request with the handles its queue needs. */
 export interface RunningRequest {
   readonly request: GateRequest
-  /** Lets the request go on to the dispatcher; resolves when it is done. */
-  admit: () => Promise<void>
+  /** Lets the request go on to the dispatcher. */
+  admit(): void
   /** Ends it with an answer that is there already, while it is queued. */
-  readonly answer: (known: KnownAnswer) => void
+  answer(known: KnownAnswer): void
   /** Begins its stream, while it is queued, with what comes of another request's call. */
   readonly listener: Listener
   /** Ends one that began so when it can't be brought to its end. */
-  readonly breakOff: (error: HeadgateError) => void
+  breakOff(error: HeadgateError): void
   /** Asked when the request leaves a call that runs. True: others want what comes of it, and it isn't cut. */
   onLeave: (call: LeftCall) => boolean
-  /** Called when the request is done while it was still queued. */
-  onDoneWhileQueued: () => void
+  /** Left once, when the request gives it up or is done. */
+  seat: Seat | undefined
+  /** For who needs no promise of it; there is one. */
+  listening: Listening | undefined
 }

@@ -5,15 +5,16 @@ import type { Clock } from '../clock.js'
 import type { Grant } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
 import { Asking } from './asking.js'
+import { Attempt, type AttemptEnds } from './attempt.js'
 import { consequencesOf } from './consequences.js'
-import { Cut } from './cut.js'
 import { type BeginNote, Degrading } from './degrading.js'
 import {
   attemptFailed,
+  conclude,
   type Entry,
-  internalEnd,
   internalFailure,
   isOverBudget,
+  leaveSeat,
   newEntry,
   outcomeEvent,
   outcomeOf,
@@ -22,12 +23,12 @@ import {
 import { Follower, type Heard } from './follower.js'
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
-import type { Outcome, RunningRequest } from './request.js'
+import type { RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
 import type { RetryBudget } from './retry-budget.js'
 import { type RunningEnds, runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
-import type { CallContext, CallEnd } from './work.js'
+import type { CallEnd } from './work.js'
 
 export interface RunnerOptions {
   readonly clock: Clock
@@ -57,20 +58,17 @@ export class RequestRunner {
     step: (entry, { value, context }) => this.#follow(entry, value, context),
     crash: (entry, error) => this.#crash(entry, error),
   }
-  readonly #ends: RunningEnds = {
+  readonly #ends: RunningEnds & AttemptEnds = {
     send: (entry, event) => this.#send(entry, event),
     begin: (entry, note) => this.#begin(entry, note),
+    ended: (attempt, end) => this.#ended(attempt, end),
   }
 
   constructor(options: RunnerOptions) {
     this.#options = options
-    this.#asking = new Asking(options.clock, (entry, event) => this.#send(entry, event))
+    this.#asking = new Asking(options.clock, this.#ends.send)
     this.live = new LiveRequests(this.#entries, options.clock)
-    this.#degrading = new Degrading({
-      clock: options.clock,
-      send: (entry, event) => this.#send(entry, event),
-      begin: (entry, start) => this.#begin(entry, start),
-    })
+    this.#degrading = new Degrading({ clock: options.clock, send: this.#ends.send, begin: this.#ends.begin })
     const effect =
       (run: (entry: Entry) => void) =>
       ({ context }: { context: RequestContext }) => {
@@ -85,7 +83,7 @@ export class RequestRunner {
           if (!this.#degrading.divert(entry)) this.#asking.begin(entry)
         }),
         withdrawToken: effect((entry) => this.#withdrawToken(entry)),
-        startCall: effect((entry) => void this.#startCall(entry)),
+        startCall: effect((entry) => this.#startCall(entry)),
         abortCall: effect((entry) => this.#abortCall(entry)),
         startBackoff: effect((entry) => this.#startBackoff(entry)),
         stopBackoff: effect((entry) => this.#options.clock.clearTimeout(entry.backoffTimer)),
@@ -110,11 +108,7 @@ export class RequestRunner {
       maxAttempts: spec.pool.config.retry.maxAttempts,
     }
     const actor = createActor(this.#machine, { id: spec.id, input, clock, ...(inspect && { inspect }) })
-    let resolve: (outcome: Outcome) => void = () => {}
-    const outcome = new Promise<Outcome>((settle) => {
-      resolve = settle
-    })
-    const entry = newEntry(spec, actor, resolve)
+    const entry = newEntry(spec, actor)
     this.#entries.set(spec.id, entry)
     this.inspection.begin(spec.id, actor)
     // Who stands in for another is no traffic of its own.
@@ -123,7 +117,7 @@ export class RequestRunner {
     actor.subscribe(new Follower(entry, this.#heard))
     actor.start()
     if (spec.deadlineMs !== undefined) this.#awaitDeadline(entry, spec.deadlineMs)
-    return runningOf(entry, outcome, this.#ends)
+    return runningOf(entry, this.#ends)
   }
 
   /** Resolves when every request is done. */
@@ -195,27 +189,19 @@ export class RequestRunner {
     this.#asking.end(entry)
   }
 
-  async #startCall(entry: Entry): Promise<void> {
-    const { grant, spec } = entry
-    if (!grant) throw new Error('calling was entered without a grant')
-    const { permits, config } = spec.pool
-    const call = new Cut()
-    entry.call = call
-    const context: CallContext = {
-      requestId: spec.id,
-      attempt: entry.attempt,
-      callTimeoutMs: config.callTimeoutMs,
-      cut: call,
-      maySend: () => permits.maySend(grant),
-      begin: (head) => entry.call === call && this.#begin(entry, { head }),
-    }
-    entry.callEnd = spec.work.call(context).catch((error) => internalEnd(error))
-    const end = await entry.callEnd
+  #startCall(entry: Entry): void {
+    if (!entry.grant) throw new Error('calling was entered without a grant')
+    entry.call = new Attempt(entry, entry.grant, this.#ends)
+    entry.call.start()
+  }
+
+  #ended(attempt: Attempt, end: CallEnd): void {
+    const { entry, spec, grant } = attempt
     // Before the slot goes to the next in line, who need not find out again that a key is refused.
     if (end.type === 'failed' && !spec.stream?.begun) entry.detour = spec.detours?.failed(spec, end.failure)
     this.#settle(spec, grant, end)
     // The request may have left `calling` meanwhile: then this end is nobody's news.
-    if (entry.call !== call) return
+    if (entry.call !== attempt) return
     entry.call = undefined
     entry.grant = undefined
     if (end.type !== 'unsent') entry.comeBack = undefined // A retry waits anew.
@@ -250,10 +236,10 @@ export class RequestRunner {
   }
 
   #abortCall(entry: Entry): void {
-    const { call, callEnd } = entry
+    const { call } = entry
     entry.call = undefined
     entry.grant = undefined
-    if (call && !(callEnd && entry.onLeave({ end: callEnd, cut: () => call.make() }))) call.make()
+    call?.leave()
   }
 
   /** Ends the grant: at once after a whole answer, `guardMs` after the socket closed when the call was cut. */
@@ -287,9 +273,9 @@ export class RequestRunner {
     this.inspection.end(spec.id)
     if (this.#entries.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
     const outcome = outcomeOf(entry, actor.getSnapshot().output)
-    entry.onEnd()
+    leaveSeat(entry)
     spec.stream?.end(outcome.status === 'degraded' ? undefined : outcome.error)
-    entry.resolve(outcome)
+    conclude(entry, outcome)
     this.#options.events.emitSafely('outcome', outcomeEvent(spec, outcome))
   }
 

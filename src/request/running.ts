@@ -3,10 +3,18 @@ import type { RequestState } from '../../machines/vocabulary.js'
 import type { KnownAnswer } from '../answers/answer.js'
 import type { HeadgateError } from '../errors.js'
 import type { BeginNote } from './degrading.js'
-import type { Entry } from './entry.js'
+import { type Entry, leaveSeat, promiseOf } from './entry.js'
 import { chunksOf } from './event-stream.js'
 import { breakWith, giveKnown, listenerOf } from './known.js'
-import type { AnswerStream, ChatCompletionChunk, GateRequest, Outcome, RunningRequest } from './request.js'
+import type {
+  AnswerStream,
+  ChatCompletionChunk,
+  GateRequest,
+  Listening,
+  Outcome,
+  RunningRequest,
+  Seat,
+} from './request.js'
 import type { Listener } from './tape.js'
 
 /** Where producer and queue have their say. */
@@ -17,57 +25,71 @@ export interface RunningEnds {
 
 /** What the producer sees of a request that was started. */
 class Handle implements GateRequest {
-  readonly id: string
-  readonly actor: GateRequest['actor']
-  readonly stream: AnswerStream | undefined
-  readonly #entry: Entry
+  #cancel: (() => void) | undefined = undefined
 
   constructor(
-    entry: Entry,
-    readonly outcome: Promise<Outcome>,
-    readonly cancel: () => void,
-  ) {
-    this.id = entry.spec.id
-    this.actor = entry.actor
-    this.stream = entry.spec.reader
-    this.#entry = entry
+    private readonly entry: Entry,
+    private readonly ends: RunningEnds,
+  ) {}
+
+  get id(): string {
+    return this.entry.spec.id
+  }
+
+  get actor(): GateRequest['actor'] {
+    return this.entry.actor
   }
 
   get pool(): string {
-    return this.#entry.spec.pool.config.name
+    return this.entry.spec.pool.config.name
   }
 
   get state(): RequestState {
     return this.actor.getSnapshot().value
   }
 
+  get outcome(): Promise<Outcome> {
+    return promiseOf(this.entry)
+  }
+
+  get stream(): AnswerStream | undefined {
+    return this.entry.spec.reader
+  }
+
   get chunks(): AsyncIterable<ChatCompletionChunk> {
-    return chunksOf(this.#entry.spec.reader)
+    return chunksOf(this.entry.spec.reader)
+  }
+
+  /** Not bound to the handle: it may be passed on by itself. */
+  get cancel(): () => void {
+    this.#cancel ??= () => this.ends.send(this.entry, { type: 'CANCEL' })
+    return this.#cancel
   }
 }
 
 /** What the queue sees of it. */
 class Running implements RunningRequest {
+  #request: GateRequest | undefined = undefined
   #listener: Listener | undefined = undefined
 
   constructor(
     private readonly entry: Entry,
     private readonly ends: RunningEnds,
-    readonly request: GateRequest,
   ) {}
 
-  admit = (): Promise<void> => {
+  get request(): GateRequest {
+    this.#request ??= new Handle(this.entry, this.ends)
+    return this.#request
+  }
+
+  admit(): void {
     // It waited for a place, and didn't live to have it.
-    if (this.request.state === 'done') return Promise.resolve()
-    const ended = new Promise<void>((done) => {
-      this.entry.onEnd = done
-    })
-    this.ends.send(this.entry, { type: 'ADMITTED' })
-    return ended
+    if (this.#state === 'done') leaveSeat(this.entry)
+    else this.ends.send(this.entry, { type: 'ADMITTED' })
   }
 
   answer(known: KnownAnswer): void {
-    if (this.request.state !== 'queued') return
+    if (this.#state !== 'queued') return
     giveKnown(this.entry, known, this.ends.begin, 'completed')
     this.ends.send(this.entry, { type: 'ANSWER_KNOWN', via: 'cache' })
   }
@@ -78,7 +100,7 @@ class Running implements RunningRequest {
   }
 
   breakOff(error: HeadgateError): void {
-    if (this.request.state !== 'queued') return
+    if (this.#state !== 'queued') return
     breakWith(this.entry, error)
     this.ends.send(this.entry, { type: 'ADMITTED' })
   }
@@ -87,20 +109,29 @@ class Running implements RunningRequest {
     this.entry.onLeave = ask
   }
 
-  set onDoneWhileQueued(hear: () => void) {
-    this.entry.onEnd = hear
+  set seat(seat: Seat) {
+    this.entry.seat = seat
+  }
+
+  set listening(listening: Listening) {
+    this.entry.listening = listening
+  }
+
+  get #state(): RequestState {
+    return this.entry.actor.getSnapshot().value
   }
 }
 
 /** What the producer and the queue see of a request that was started. */
-export function runningOf(entry: Entry, outcome: Promise<Outcome>, ends: RunningEnds): RunningRequest {
+export function runningOf(entry: Entry, ends: RunningEnds): RunningRequest {
   const { reader, signal } = entry.spec
-  // Not bound to the handle: it may be passed on by itself.
-  const cancel = () => ends.send(entry, { type: 'CANCEL' })
-  if (reader) reader.onAbandon = cancel
-  if (signal) {
-    signal.addEventListener('abort', cancel, { once: true })
-    void outcome.then(() => signal.removeEventListener('abort', cancel))
+  if (reader || signal) {
+    const cancel = () => ends.send(entry, { type: 'CANCEL' })
+    if (reader) reader.onAbandon = cancel
+    if (signal) {
+      entry.onAbort = cancel
+      signal.addEventListener('abort', cancel, { once: true })
+    }
   }
-  return new Running(entry, ends, new Handle(entry, outcome, cancel))
+  return new Running(entry, ends)
 }

@@ -20,9 +20,9 @@ export interface CallContext {
   readonly callTimeoutMs: number
   readonly cut: Cut
   /** Asked immediately before anything is sent. */
-  readonly maySend: () => boolean
+  maySend(): boolean
   /** Told when a streamed answer begins, just before its first event goes to the reader. */
-  readonly begin: (head: ResponseHead) => void
+  begin(head: ResponseHead): void
 }
 
 /** How one call ended. */
@@ -93,7 +93,7 @@ class FunctionWork implements Work {
     return new Promise((resolve) => {
       const { name: pool, provider } = this.serving
       const run = new FunctionRun(this.clock, context, resolve)
-      invoke(this.fn, run.told(pool)).then(
+      started(this.fn, run.told(pool)).then(
         (value) => run.settle({ type: 'completed', value, usage: run.usage }),
         (error) => run.settle({ type: 'failed', failure: classifyThrown(provider, error), sent: 'whole' }),
       )
@@ -154,9 +154,13 @@ class FunctionRun {
   }
 }
 
-/** Calls now, not a microtask later: the permission was checked immediately before. */
-async function invoke(fn: GovernedFunction, context: RunContext): Promise<unknown> {
-  return fn(context)
+/** Calls now, not a microtask later: the permission was checked immediately before. What it throws comes as a rejection. */
+function started(fn: GovernedFunction, context: RunContext): Promise<unknown> {
+  try {
+    return Promise.resolve(fn(context))
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 const CANCELLED: ProviderFailure = {

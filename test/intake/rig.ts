@@ -60,29 +60,23 @@ export class Rig {
 
   #start(producer: Producer): RunningRequest {
     if (producer.state !== 'at the gate') throw new Error(`${producer.id} started in state ${producer.state}`)
-    let end = () => {}
     const running: RunningRequest = {
       request: { id: producer.id } as GateRequest,
       admit: () => {
         if (producer.state !== 'queued') throw new Error(`${producer.id} admitted in state ${producer.state}`)
-        const ended = new Promise<void>((resolve) => {
-          end = resolve
-        })
         this.admitted.push(producer.id)
         this.#move(producer, 'active')
-        return ended
       },
       answer: () => {},
       listener: () => false,
       breakOff: () => {},
       onLeave: () => false,
-      onDoneWhileQueued: () => {},
+      seat: undefined,
+      listening: undefined,
     }
     producer.finish = () => {
-      const wasQueued = producer.state === 'queued'
       this.#move(producer, 'done')
-      if (wasQueued) running.onDoneWhileQueued()
-      else end()
+      running.seat!.leave()
     }
     this.entered.push(producer.id)
     this.#move(producer, 'queued')
