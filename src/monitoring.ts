@@ -21,6 +21,13 @@ export interface LimitStatus {
   readonly used?: number
   /** What the provider showed the limit to be, where that is lower. */
   readonly ceiling?: number
+  /** The ceiling without the probe that is under way; left out without one. */
+  readonly proven?: number
+  /**
+   * Neither spent nor free: set aside for processes that may be cut off from Redis, and promised to who is first in line.
+   * Left out where it is nothing.
+   */
+  readonly reserved?: number
 }
 
 export interface TenantStatus extends OutcomeCounts {

@@ -1,7 +1,7 @@
 import type { FairTree } from './fair-tree.js'
 import type { Ledger } from './ledger.js'
 import { costOf } from './round.js'
-import { fronts } from './schedule.js'
+import { flowInFront, fronts } from './schedule.js'
 import type { GroupSpec } from './store.js'
 
 export interface FrontAudit {
@@ -23,9 +23,10 @@ export interface FrontAudit {
  */
 export function auditFronts(spec: GroupSpec, tree: FairTree, ledger: Ledger, nowMs: number): FrontAudit[] {
   const limits = new Map(spec.limits.map((limit) => [limit.id, limit]))
-  return fronts(tree.pools).flatMap(({ name, front, tenants }) => {
-    const flow = front && tenants.get(front.tenant)?.flows.get(front.flow)
-    if (!flow || flow.count === 0) return []
+  return fronts(tree.pools).flatMap((pool) => {
+    const { name, front } = pool
+    const flow = flowInFront(pool)
+    if (!flow || !front) return []
     const tokens = flow.costs[0] ?? 0
     const { control } = ledger
     const isHeld = control.isPaused(name) || control.earliestMs(name, nowMs) > nowMs

@@ -30,6 +30,13 @@ export class Ceilings {
     return value === undefined ? configured : Math.min(configured, value)
   }
 
+  /** The same, without a probe that is under way. */
+  proven(id: string, configured: number): number {
+    const ceiling = this.#byLimit.get(id)
+    if (!ceiling) return configured
+    return Math.min(configured, ceiling.probing ? ceiling.proven : ceiling.value)
+  }
+
   value(id: string): number | undefined {
     return this.#byLimit.get(id)?.value
   }

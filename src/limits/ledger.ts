@@ -44,7 +44,11 @@ export class Ledger {
   /** What may be spent of a limit at most: configured, learned, said by the provider, less what is set aside. */
   allowed(limit: LimitSpec): number {
     const ceiling = this.ceilings.effective(limit.id, this.control.configured(limit))
-    return this.control.ceilingSaid(limit.id, ceiling) - (this.#setAside.get(limit.id) ?? 0)
+    return this.control.ceilingSaid(limit.id, ceiling) - this.setAsideOf(limit.id)
+  }
+
+  setAsideOf(id: string): number {
+    return this.#setAside.get(id) ?? 0
   }
 
   free(limit: LimitSpec, nowMs: number): number {

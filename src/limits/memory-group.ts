@@ -3,14 +3,15 @@ import { FairTree } from './fair-tree.js'
 import { ageOf, Learning } from './learning.js'
 import { Ledger } from './ledger.js'
 import { type Member, Members } from './members.js'
-import { giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
-import { type Grant, Schedule } from './schedule.js'
+import { costOf, giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
+import { flowInFront, fronts, type Grant, Schedule } from './schedule.js'
 import {
   type ControlChange,
   type Exchange,
   type ExchangeReply,
   type GroupSpec,
   type GroupUsage,
+  type LimitUsage,
   LONG_WINDOW_MS,
 } from './store.js'
 import { StoreTime } from './store-time.js'
@@ -73,10 +74,23 @@ export class MemoryGroup {
 
   usage(spec: GroupSpec, rawMs: number): GroupUsage {
     const nowMs = this.#time.peek(rawMs)
-    const limits = spec.limits.map((limit) => {
-      const configured = this.#ledger.control.configured(limit)
-      const ceiling = this.#ledger.control.ceilingSaid(limit.id, this.#ledger.ceilings.effective(limit.id, configured))
-      return { id: limit.id, used: this.#ledger.usedAt(limit, nowMs), limit: configured, ceiling }
+    const { control, ceilings } = this.#ledger
+    const promises = fronts(this.#tree.pools).map((pool) => flowInFront(pool))
+    const limits = spec.limits.map((limit): LimitUsage => {
+      const { id } = limit
+      const configured = control.configured(limit)
+      let reserved = this.#ledger.setAsideOf(id)
+      for (const flow of limit.windowMs > 0 ? promises : []) {
+        if (flow?.draws.includes(id)) reserved += costOf(limit, flow.costs[0] ?? 0)
+      }
+      return {
+        id,
+        used: this.#ledger.usedAt(limit, nowMs),
+        reserved,
+        limit: configured,
+        ceiling: control.ceilingSaid(id, ceilings.effective(id, configured)),
+        proven: control.ceilingSaid(id, ceilings.proven(id, configured)),
+      }
     })
     const processes: Record<string, Record<string, number>> = {}
     for (const [id, { slots, dead }] of this.#members.all) {
@@ -84,7 +98,6 @@ export class MemoryGroup {
     }
     const pausedUntilMs: Record<string, number> = {}
     for (const pool of spec.pools) {
-      const { control } = this.#ledger
       const untilMs = control.isPaused(pool) ? Number.POSITIVE_INFINITY : (control.coolDownOf(pool)?.untilMs ?? 0)
       if (untilMs > nowMs) pausedUntilMs[pool] = untilMs
     }

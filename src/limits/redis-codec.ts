@@ -126,7 +126,7 @@ export function decodeReply(text: string): ExchangeReply {
 
 type UsagePlaces = readonly [
   nowMs: number,
-  /** used, limit, ceiling of each limit */
+  /** used, reserved, limit, ceiling, proven of each limit */
   limits: readonly number[],
   processes: readonly (readonly [id: string, slots: readonly (string | number)[]])[],
   paused: readonly (readonly [pool: number, untilMs: number | null])[],
@@ -135,8 +135,8 @@ type UsagePlaces = readonly [
 export function decodeUsage(spec: GroupSpec, text: string): GroupUsage {
   const [nowMs, numbers, members, paused] = JSON.parse(text) as UsagePlaces
   const limits = spec.limits.map(({ id }, index) => {
-    const [used = 0, limit = 0, ceiling = 0] = numbers.slice(3 * index, 3 * index + 3)
-    return { id, used, limit, ceiling }
+    const [used = 0, reserved = 0, limit = 0, ceiling = 0, proven = 0] = numbers.slice(5 * index, 5 * index + 5)
+    return { id, used, reserved, limit, ceiling, proven }
   })
   const processes: Record<string, Record<string, number>> = {}
   for (const [id, its] of members) {

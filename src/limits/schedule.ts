@@ -282,6 +282,12 @@ export function fronts(pools: ReadonlyMap<string, PoolNode>): PoolNode[] {
     .sort((a, b) => a.front!.sinceMs - b.front!.sinceMs || (a.name < b.name ? -1 : 1))
 }
 
+/** The flow that was promised a pool's next date. */
+export function flowInFront({ front, tenants }: PoolNode): FlowNode | undefined {
+  const flow = front && tenants.get(front.tenant)?.flows.get(front.flow)
+  return flow && flow.count > 0 ? flow : undefined
+}
+
 /** The one with the smallest tag (then name) that is not blocked and may go. */
 function first<T extends Tagged>(
   nodes: ReadonlyMap<string, T>,

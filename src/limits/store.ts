@@ -151,9 +151,19 @@ export interface ExchangeReply {
 
 export interface LimitUsage {
   readonly id: string
+  /** Spent in the window, or in flight: what is granted and not settled included. */
   readonly used: number
+  /**
+   * Neither spent nor free: set aside for processes that may be cut off, and promised to who is first in a pool's line.
+   * Beside what is spent it may exceed the limit: a promise waits for spending to leave the window.
+   */
+  readonly reserved: number
+  /** As last configured. */
   readonly limit: number
+  /** What is granted at most, as the provider last showed and said it. */
   readonly ceiling: number
+  /** The ceiling without the probe that is under way; else the same. */
+  readonly proven: number
 }
 
 export interface GroupUsage {

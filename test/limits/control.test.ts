@@ -109,10 +109,12 @@ contract('operators and providers', (world) => {
     advance(1)
     const probe = await a.ask([], { freed: [[0, 1]] })
     expect(probe.ceilings).toEqual([[0, 5]])
+    expect((await a.store.usage()).limits[0]).toMatchObject({ limit: 8, ceiling: 5, proven: 4 })
     expect(countsOf(probe)).toEqual({ f: 1 })
     advance(10)
     await a.ask([], { cuts: [[0, datesOf(probe)[0]!]], freed: [[0, 1]] })
     expect(await ceiling()).toBe(4)
+    expect((await a.store.usage()).limits[0]).toMatchObject({ ceiling: 4, proven: 4 })
   })
 
   test('a rate ceiling loses a quarter and climbs by a twentieth; once the limit is proven it is gone', async () => {
@@ -137,7 +139,7 @@ contract('operators and providers', (world) => {
     const reply = await a.ask([{ count: 20 }], { observed: [[0, 12, 9, untilMs]] })
     expect(countsOf(reply)).toEqual({ f: 3 })
     expect(reply.queues[0]![1]).toBe(untilMs)
-    expect((await a.store.usage()).limits[0]).toMatchObject({ used: 5, limit: 20, ceiling: 12 })
+    expect((await a.store.usage()).limits[0]).toMatchObject({ used: 5, limit: 20, ceiling: 12, proven: 12 })
     world().instant.nowMs = untilMs
     expect(countsOf(await a.ask())).toEqual({ f: 7 })
     expect(countsOf(await a.ask([], { observed: [[0, 0, 0, 0]] }))).toEqual({ f: 8 })

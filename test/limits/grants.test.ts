@@ -114,8 +114,11 @@ contract('grants', (world) => {
     ])
     expect(countsOf(reply)).toEqual({ small: 1 })
     expect(reply.queues[0]![1]).toBe(goneMs(startMs))
+    expect((await a.store.usage()).limits[0]).toMatchObject({ used: 80, reserved: 50, limit: 100 })
     world().instant.nowMs = goneMs(startMs) - 500
     expect(datesOf(await a.ask([]), 'large')).toEqual([goneMs(startMs)])
+    // What is granted is spent, and promised no more: that is for who comes after it.
+    expect((await a.store.usage()).limits[0]).toMatchObject({ used: 130, reserved: 10 })
   })
 
   test('a date that was promised is kept, whoever has come since', async () => {

@@ -146,6 +146,8 @@ contract('members', (world) => {
     expect((await b.ask()).share?.floors).toEqual([5])
     advance(LEASE_MS)
     expect(countsOf(await b.ask([{ count: 20 }]))).toEqual({ f: 5 })
+    // Beside what is set aside one more is promised to who is first in line.
+    expect((await b.store.usage()).limits[0]).toMatchObject({ used: 5, reserved: 5 + 1, limit: 10 })
     advance(29_999)
     expect((await b.ask()).grants).toEqual([])
     advance(1)

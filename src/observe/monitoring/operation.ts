@@ -28,6 +28,8 @@ export function operationsOf(
           limit: now,
           ...(told && { used: told.used }),
           ...(ceiling !== undefined && ceiling < now && { ceiling }),
+          ...(told && told.proven < told.ceiling && { proven: told.proven }),
+          ...(told && told.reserved > 0 && { reserved: told.reserved }),
         }
       })
       const leftMs = fleet ? (fleet.pausedUntilMs[pool.name] ?? 0) - fleet.nowMs : (known?.coolDownMs ?? 0)

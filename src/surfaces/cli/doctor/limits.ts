@@ -54,16 +54,17 @@ function judgeLimit({ spec, usage }: LimitStanding): Check[] {
     const advice = 'gate.updatePool moved it, or a process runs with another config: deploy one config to all'
     verdicts.push(check.warning(`configured ${configuredText(spec)}, the fleet keeps ${usage.limit}`, advice))
   }
-  if (usage.ceiling < usage.limit) {
+  // A probe under way is a question, no answer.
+  if (usage.proven < usage.limit) {
     const configured =
       spec.limit === LEARNED_ONLY && spec.windowMs === 0
         ? 'no limit in flight configured'
         : `configured ${configuredText(spec)}`
-    const said = `${configured}, the provider refused more than ${usage.ceiling}`
+    const said = `${configured}, the provider refused more than ${usage.proven}`
     verdicts.push(
       check.warning(
         said,
-        `set ${settingOf(spec, usage.ceiling)}; if the account is allowed more, somebody else uses the key`,
+        `set ${settingOf(spec, usage.proven)}; if the account is allowed more, somebody else uses the key`,
       ),
     )
   }

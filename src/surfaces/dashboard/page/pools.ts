@@ -34,7 +34,7 @@ function condition({ paused, coolDownMs }: PoolStatus, dispatcher = 'synced') {
 }
 
 /** The bar is the limit as configured; what a learned ceiling takes off it is hatched. */
-function limitView(limit: LimitStatus & { readonly reserved?: number }) {
+function limitView(limit: LimitStatus) {
   const { limit: most, used, reserved = 0, ceiling } = limit
   const part = (value: number) => `${Math.max(0, Math.min(100, (value / most) * 100))}%`
   const full = (used ?? 0) + reserved
