@@ -124,6 +124,39 @@ describe('the dashboard', () => {
     },
   )
 
+  test('draws its charts in the colours of the theme, whichever was chosen or is the system’s', async () => {
+    const gateway = await startGateway(await simulatorOf())
+    const { page } = await open(gateway.url, { colorScheme: 'dark' })
+    await page.locator('#rate .u-legend').waitFor()
+    /** How many pixels of the canvas have a colour of the style sheet, by theme. */
+    const pixelsOf = ([r, g, b]: number[]) =>
+      page.evaluate<number>(`(() => {
+        const canvas = document.querySelector('#rate canvas')
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+        let count = 0
+        for (let at = 0; at < data.length; at += 4) {
+          if (Math.abs(data[at] - ${r}) + Math.abs(data[at + 1] - ${g}) + Math.abs(data[at + 2] - ${b}) < 4 && data[at + 3] > 250) count++
+        }
+        return count
+      })()`)
+    const [light, dark] = [
+      [0xe3, 0xe0, 0xd8],
+      [0x24, 0x30, 0x38],
+    ] as const // --line
+    const expectTheme = async (own: readonly number[], other: readonly number[]) => {
+      await expect.poll(() => pixelsOf([...own])).toBeGreaterThan(500)
+      expect(await pixelsOf([...other])).toBe(0)
+    }
+    await expectTheme(dark, light)
+    await page.getByRole('button', { name: /^Colours/ }).click()
+    await expectTheme(light, dark)
+    await page.getByRole('button', { name: /^Colours/ }).click()
+    await expectTheme(dark, light)
+    await page.getByRole('button', { name: /^Colours/ }).click()
+    await page.emulateMedia({ colorScheme: 'light' })
+    await expectTheme(light, dark)
+  })
+
   test('is usable by keyboard alone', async () => {
     const gateway = await startGateway(await simulatorOf())
     const { page } = await open(gateway.url)

@@ -1,5 +1,6 @@
 import uPlot from 'uplot'
 import type { MinuteStatus, RateLimitStats } from '../../../monitoring.js'
+import { palette } from './colors.js'
 import { count, duration } from './format.js'
 
 const HEIGHT = 190
@@ -43,8 +44,7 @@ export class Plots {
   }
 
   #build(): void {
-    const style = getComputedStyle(document.documentElement)
-    const color = (name: string) => style.getPropertyValue(`--${name}`)
+    const color = palette()
     const line = (label: string, name: string, value: (y: number) => string, fill = false): uPlot.Series => ({
       label,
       stroke: color(name),
@@ -56,7 +56,7 @@ export class Plots {
         const shown = at == null ? data[series]?.at(-1) : y
         return shown == null ? '–' : value(shown)
       },
-      ...(fill && { fill: `${color(name)}26` }),
+      ...(fill && { fill: color(name, 0.15) }),
     })
     const axis = (values?: uPlot.Axis.Values): uPlot.Axis => ({
       stroke: color('muted'),

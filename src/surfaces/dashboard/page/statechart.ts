@@ -1,5 +1,6 @@
 import { html, nothing, render, svg } from 'lit-html'
 import type { RequestState } from '../../../../machines/vocabulary.js'
+import { palette } from './colors.js'
 import { count } from './format.js'
 import type { Model } from './model.js'
 import layout from './statechart.json'
@@ -52,7 +53,7 @@ export class Statechart {
 
   /** Reads colours anew: the theme changed. */
   retheme(): void {
-    this.#color = getComputedStyle(this.#root).getPropertyValue('--flow')
+    this.#color = palette()('flow')
   }
 
   /** Counts and warmth, as the model now has them. */
