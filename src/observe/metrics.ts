@@ -33,14 +33,14 @@ export function gateMetrics(gate: Measurable): GateMetrics {
   const registers = [registry]
   const requests = new Counter({
     name: 'headgate_requests_total',
-    help: 'Requests that ended, by outcome.',
-    labelNames: ['pool', 'tenant', 'status'],
+    help: 'Requests that ended, by outcome; via: cache, fallback or message, where that answered them.',
+    labelNames: ['pool', 'tenant', 'status', 'via'],
     registers,
   })
   const failures = new Counter({
     name: 'headgate_failed_attempts_total',
-    help: "Attempts that failed, retried or not, by Headgate's code and the provider's.",
-    labelNames: ['pool', 'code', 'provider_code'],
+    help: "Attempts that failed, retried or not, by Headgate's code, the HTTP status and the provider's code.",
+    labelNames: ['pool', 'code', 'http_status', 'provider_code'],
     registers,
   })
   const tokens = new Counter({
@@ -73,8 +73,8 @@ export function gateMetrics(gate: Measurable): GateMetrics {
   const codes = new Names()
   const stops = [
     gate.on('outcome', (event) => {
-      const { pool, status } = event
-      requests.inc({ pool, tenant: tenants.of(event.tenant), status })
+      const { pool, status, via = '' } = event
+      requests.inc({ pool, tenant: tenants.of(event.tenant), status, via })
       if (status !== 'cancelled') waits.observe({ pool }, (event.queuedMs + event.waitedMs) / 1_000)
       if (event.attempts > 0) calls.observe({ pool }, event.calledMs / 1_000)
       if (status !== 'completed' || event.via !== undefined) return
@@ -85,7 +85,8 @@ export function gateMetrics(gate: Measurable): GateMetrics {
       if (event.completionTokens !== undefined) tokens.inc({ pool, kind: 'completion' }, event.completionTokens)
     }),
     gate.on('attempt-failed', ({ pool, code, status, providerCode }) => {
-      failures.inc({ pool, code, provider_code: codes.of(providerCode ?? String(status ?? '')) })
+      const httpStatus = String(status ?? '')
+      failures.inc({ pool, code, http_status: httpStatus, provider_code: codes.of(providerCode ?? httpStatus) })
     }),
     gate.on('alert', ({ rule, pool = '', state }) => {
       if (state === 'firing') alerts.inc({ rule, pool })

@@ -36,8 +36,8 @@ describe('metrics', () => {
     })
     const lines = (await metrics.text()).split('\n')
     for (const line of [
-      'headgate_requests_total{pool="glm",tenant="web",status="completed"} 1',
-      'headgate_failed_attempts_total{pool="glm",code="RATE_LIMITED",provider_code="1302"} 1',
+      'headgate_requests_total{pool="glm",tenant="web",status="completed",via=""} 1',
+      'headgate_failed_attempts_total{pool="glm",code="RATE_LIMITED",http_status="429",provider_code="1302"} 1',
       'headgate_llm_tokens_total{pool="glm",kind="used"} 7',
       'headgate_llm_tokens_total{pool="glm",kind="completion"} 3',
       'headgate_wait_seconds_count{pool="glm"} 1',
@@ -57,7 +57,7 @@ describe('metrics', () => {
     for (let i = 0; i < 120; i++) await gate.run({ pool: 'glm', tenant: `t${i}` }, async () => {})
     const series = (await metrics.text()).split('\n').filter((line) => line.startsWith('headgate_requests_total'))
     expect(series).toHaveLength(101)
-    expect(series).toContain('headgate_requests_total{pool="glm",tenant="others",status="completed"} 20')
+    expect(series).toContain('headgate_requests_total{pool="glm",tenant="others",status="completed",via=""} 20')
   })
 
   test('are served, to who has a key where there are keys', async () => {
@@ -67,7 +67,9 @@ describe('metrics', () => {
     expect((await gateway.chat(undefined, { authorization })).status).toBe(200)
     const response = await fetch(`${gateway.url}/metrics`, { headers: { authorization } })
     expect(response.headers.get('content-type')).toContain('version=0.0.4')
-    expect(await response.text()).toContain('headgate_requests_total{pool="glm",tenant="default",status="completed"} 1')
+    expect(await response.text()).toContain(
+      'headgate_requests_total{pool="glm",tenant="default",status="completed",via=""} 1',
+    )
   })
 
   test('the dashboard asks for metrics that there are', async () => {
@@ -82,6 +84,71 @@ describe('metrics', () => {
     const { panels } = JSON.parse(texts[0]!) as { panels: { title: string; targets: unknown[] }[] }
     expect(panels.filter(({ targets }) => targets.length === 0)).toEqual([])
   })
+})
+
+test('Grafana’s panels say what the monitoring API says of the same requests', async () => {
+  const [glm, deepseek] = [await startSimulator({ profile: 'glm' }), await startSimulator({ profile: 'deepseek' })]
+  const poolOf = (provider: string, baseURL: string) => ({
+    ...{ provider, apiKey: 'any', baseURL, guardMs: 5, adaptive: false, retry: { maxAttempts: 1 } },
+  })
+  const gate = createHeadgate({
+    pools: {
+      glm: { ...poolOf('glm', glm.baseURL), fallback: ['deep'], degradedMessage: 'busy' },
+      deep: poolOf('deepseek', deepseek.baseURL),
+      bare: poolOf('glm', glm.baseURL),
+    },
+  })
+  const metrics = gateMetrics(gate)
+  onTestFinished(async () => {
+    await gate.close()
+    await Promise.all([glm.close(), deepseek.close()])
+  })
+  const ask = async (pool: string, cancel = false) => {
+    const request = await gate.spawn({ pool, messages: [{ role: 'user', content: 'hi' }], maxTokens: 1 })
+    if (cancel) request.cancel()
+    const { status, via } = await request.outcome
+    return via ?? status
+  }
+  expect(await ask('glm')).toBe('completed')
+  glm.failNext('1302')
+  expect(await ask('glm')).toBe('fallback')
+  glm.failNext('1302')
+  deepseek.failNext('503')
+  expect(await ask('glm')).toBe('message')
+  glm.failNext('500')
+  expect(await ask('bare')).toBe('failed')
+  expect(await ask('bare', true)).toBe('cancelled')
+  const { pools } = await gate.monitoring()
+  const values = (await metrics.registry.getMetricsAsJSON()).flatMap(({ name, values: of }) =>
+    of.map(({ value, labels }) => ({ name, value, labels: labels as Record<string, string | undefined> })),
+  )
+  const panels = JSON.parse(readFileSync(`${EXAMPLES}/grafana-dashboard.json`, 'utf8')).panels as {
+    title: string
+    targets: { expr: string }[]
+  }[]
+  /** What the nth selector of a panel's query selects of a pool. */
+  const selected = (title: string, nth: number, pool: string) => {
+    const { expr } = panels.find((panel) => panel.title.startsWith(title))!.targets[0]!
+    const [, name, matchers] = [...expr.matchAll(/(headgate_\w+)\{(.*?)\}/g)][nth]!
+    const all = [...matchers!.replace('$pool', pool).matchAll(/(\w+)(=~|!=|=)"(.*?)"/g)]
+    const isMatch = (text: string, operator: string, wanted: string) =>
+      operator === '=~' ? new RegExp(`^(?:${wanted})$`).test(text) : (text === wanted) === (operator === '=')
+    return values
+      .filter((one) => one.name === name)
+      .filter(({ labels }) =>
+        all.every(([, label, operator, wanted]) => isMatch(labels[label!] ?? '', operator!, wanted!)),
+      )
+      .reduce((sum, { value }) => sum + value, 0)
+  }
+  for (const pool of ['glm', 'deep', 'bare']) {
+    expect([pool, selected('Success', 0, pool) / selected('Success', 2, pool)]).toEqual([
+      pool,
+      pools[pool]!.successRate,
+    ])
+    const refused = Object.values(pools[pool]!.provider429PerHour).reduce((sum, count) => sum + count, 0)
+    expect([pool, selected('Refusals', 0, pool)]).toEqual([pool, refused])
+  }
+  expect(pools.glm).toMatchObject({ successRate: 2 / 3, provider429PerHour: { 1302: 2 } })
 })
 
 describe.runIf(hasPromtool)('promtool', () => {

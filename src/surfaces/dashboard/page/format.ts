@@ -19,8 +19,8 @@ export function duration(valueMs: number | null): string {
   if (valueMs < 999.5) return `${Math.round(valueMs)} ms`
   const seconds = valueMs / 1000
   if (seconds < 59.5) return `${seconds.toFixed(seconds < 9.95 ? 1 : 0)} s`
-  const minutes = Math.floor(seconds / 60)
-  if (minutes < 10) return `${minutes} min ${Math.round(seconds % 60)} s`
+  const [minutes, rest] = [Math.floor(Math.round(seconds) / 60), Math.round(seconds) % 60]
+  if (minutes < 10) return rest === 0 ? `${minutes} min` : `${minutes} min ${rest} s`
   return minutes < 120
     ? `${minutes} min`
     : minutes < 2880

@@ -72,7 +72,10 @@ export class Plots {
           height: HEIGHT,
           cursor: { points: { size: 6 } },
           scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.08, least)] } },
-          axes: [axis((_, ticks) => ticks.map(timeOf)), { ...axis((_, ticks) => ticks.map(values)), size: 54 }],
+          axes: [
+            { ...axis((_, ticks) => ticks.map(timeOf)), size: 30 },
+            { ...axis((_, ticks) => ticks.map(values)), size: 54 },
+          ],
           series: [{ label: 'at', value: ({ data }, x) => timeOf(x ?? data[0].at(-1) ?? 0) }, ...series],
         },
         [[]],
