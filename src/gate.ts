@@ -75,7 +75,10 @@ export class Headgate {
     return this.#admissions.post(input).tryEnter()?.request
   }
 
-  /** What `trySpawn` has no time for: a request that needs no place, for others of the fleet know its answer. */
+  /**
+   * What `trySpawn` has no time for: a request that needs no place, for others of the fleet know its answer (`cache` with
+   * `store: 'redis'`). Undefined where none does, within 50 ms or so. Rejects with BAD_REQUEST as `spawn` does.
+   */
   async spawnKnown(input: ChatInput | ApiInput): Promise<GateRequest | undefined> {
     return (await this.#admissions.post(input).known?.())?.request
   }
