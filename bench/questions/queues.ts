@@ -13,7 +13,8 @@ const ENQUEUED = 100_000
 /** Measured at a time; the median over so many turns is told. */
 const STEPS = 20_000
 const TURNS = 21
-const CLASSES = Object.entries(PRIORITY_WEIGHT)
+/** As the gate has them: one key for all requests of a tenant and class. */
+const CLASSES = Object.entries(PRIORITY_WEIGHT).map(([name, weight]) => ({ flowKey: `p|default|${name}`, weight }))
 
 interface Job {
   readonly count: number
@@ -22,20 +23,24 @@ interface Job {
 const LIMIT = { id: 'l', dimension: 'requests', limit: 50, windowMs: 60_000, holdMs: 200, adaptive: false } as const
 const SPEC: GroupSpec = { namespace: 'b', group: 'g', pools: ['p'], limits: [LIMIT], draws: [[0]] }
 
+const nothing = (): void => {}
+
 function requestOf(random: () => number): TokenRequest {
-  const [priority, classWeight] = CLASSES[Math.floor(random() * CLASSES.length)]!
+  const { flowKey, weight } = CLASSES[Math.floor(random() * CLASSES.length)]!
   return {
     pool: 0,
-    flowKey: `p|default|${priority}`,
+    flowKey,
     tenant: 'default',
     tenantWeight: 1,
-    classWeight,
+    classWeight: weight,
     draws: SPEC.draws[0]!,
     tokens: 100,
     sinceMs: 0,
     callTimeoutMs: 60_000,
-    onGrant: () => {},
-    onRefused: () => {},
+    onGrant: nothing,
+    onRefused: nothing,
+    order: undefined,
+    place: undefined,
   }
 }
 
@@ -76,7 +81,7 @@ async function enqueueWaiters({ count }: Job): Promise<Metrics> {
 async function enqueueJobs({ count }: Job): Promise<Metrics> {
   const random = seededRandom(2)
   const jobs = Array.from({ length: count }, () => {
-    const [flowKey, weight] = CLASSES[Math.floor(random() * CLASSES.length)]!
+    const { flowKey, weight } = CLASSES[Math.floor(random() * CLASSES.length)]!
     return { id: '', flowKey, weight, owner: { place: undefined } }
   })
   const queue = new JobQueue()

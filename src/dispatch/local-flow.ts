@@ -23,7 +23,7 @@ export interface LocalFlow {
   shown: number
   /** Waiters that may take a freed slot over without asking. */
   handoffs: number
-  /** Stated since, something changed that the store should hear of. */
+  /** Something changed that the store should hear of. */
   dirty: boolean
 }
 
@@ -45,7 +45,7 @@ export function newLocalFlow(request: TokenRequest, limits: readonly LimitSpec[]
     dated: 0,
     shown: 0,
     handoffs: 0,
-    dirty: true,
+    dirty: false,
   }
 }
 

@@ -71,6 +71,7 @@ export class Waiters {
   }
 
   touch(flow: LocalFlow): void {
+    if (flow.dirty) return
     flow.dirty = true
     this.#dirty.add(flow)
   }
