@@ -57,16 +57,20 @@ export class Ceilings {
 
   /**
    * Learns from a refusal; nothing when its call was granted no later than the last cut, so a burst cuts once. A refused
-   * probe restores the proven level; anything else halves what is in flight, or takes a quarter off a rate. True if it cut.
+   * probe restores the proven level; anything else halves what is in flight, or takes a quarter off a rate. Of a call that
+   * was granted before the probe nobody can tell whether the probe overtook it or the proven level holds no more: a step
+   * below it is dear in neither case. True if it cut.
    */
   cut(spec: LimitSpec, configured: number, inFlight: number, grantedAtMs: number, nowMs: number): boolean {
     const ceiling = this.#byLimit.get(spec.id)
     if (ceiling && grantedAtMs <= ceiling.cutAtMs) return false
     const current = this.effective(spec.id, configured)
-    const probing = ceiling?.probing ?? false
+    const probe = ceiling?.probing ? ceiling : undefined
+    const isProbes = probe !== undefined && grantedAtMs >= probe.changedAtMs
     const reduced = spec.windowMs === 0 ? Math.min(current, inFlight) / 2 : (current * 3) / 4
-    const value = Math.max(1, probing ? Math.min(ceiling!.proven, current) : Math.floor(reduced))
-    const spacingMs = Math.min(MAX_PROBE_MS, (probing ? ceiling!.spacingMs : PROBE_MS) * 2)
+    const restored = probe && Math.min(probe.proven, current) - (isProbes ? 0 : stepOf(spec))
+    const value = Math.max(1, restored ?? Math.floor(reduced))
+    const spacingMs = Math.min(MAX_PROBE_MS, (isProbes ? probe.spacingMs : PROBE_MS) * 2)
     this.#byLimit.set(spec.id, { value, proven: value, cutAtMs: nowMs, changedAtMs: nowMs, spacingMs, probing: false })
     return true
   }

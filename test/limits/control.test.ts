@@ -117,6 +117,19 @@ contract('operators and providers', (world) => {
     expect((await a.store.usage()).limits[0]).toMatchObject({ ceiling: 4, proven: 4 })
   })
 
+  test('a call that was granted before a probe and is refused after it takes a step off the proven level', async () => {
+    const a = await open(groupOf(slots('c', 8)))
+    const [grantedAtMs] = datesOf(await a.ask([{ count: 20 }]))
+    advance(10)
+    const before = await a.ask([], { cuts: [[0, grantedAtMs!]], freed: [[0, 6]] })
+    expect(datesOf(before)).toHaveLength(2)
+    advance(20_000)
+    expect((await a.ask()).ceilings).toEqual([[0, 5]])
+    expect((await a.ask([], { cuts: [[0, a.nowMs - 1]] })).ceilings).toEqual([[0, 3]])
+    // Calls of the same burst, the probe among them, teach nothing more.
+    expect((await a.ask([], { cuts: [[0, a.nowMs]] })).ceilings).toEqual([[0, 3]])
+  })
+
   test('a rate ceiling loses a quarter and climbs by a twentieth; once the limit is proven it is gone', async () => {
     const a = await open(groupOf({ ...rate('r', 20, 1_000), adaptive: true }))
     const [grantedAtMs] = datesOf(await a.ask([{ count: 20 }]))

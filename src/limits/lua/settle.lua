@@ -11,13 +11,17 @@ if isLive then
   for i = 1, #cuts, 2 do
     local l, grantedAt = limitAt(cuts[i]), cuts[i + 1]
     local p = l.at
-    local value, proven, cutAt, _, spacing, isProbing
-    if C[p + 12] ~= '' then value, proven, cutAt, _, spacing, isProbing = unpackAll(C[p + 12]) end
+    local value, proven, cutAt, changedAt, spacing, isProbing
+    if C[p + 12] ~= '' then value, proven, cutAt, changedAt, spacing, isProbing = unpackAll(C[p + 12]) end
     if not value or grantedAt > cutAt then
       local current = C[p + 7] >= 0 and C[p + 8] or l.limit
       if value and value < current then current = value end
-      if isProbing == 1 then
+      if isProbing == 1 and grantedAt >= changedAt then
         value, spacing = max(1, min(proven, current)), min(MAX_PROBE_MS, spacing * 2)
+      elseif isProbing == 1 then
+        -- The probe overtook it, or the proven level holds no more.
+        local step = l.window == 0 and 1 or max(1, ceil(l.limit / 20))
+        value, spacing = max(1, min(proven, current) - step), min(MAX_PROBE_MS, PROBE_MS * 2)
       else
         local reduced = l.window == 0 and min(current, C[p + 5]) / 2 or current * 3 / 4
         value, spacing = max(1, floor(reduced)), min(MAX_PROBE_MS, PROBE_MS * 2)
