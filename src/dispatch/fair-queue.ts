@@ -154,6 +154,9 @@ export class FairQueue<T> {
     if (next) next.previous = previous
     else flow.last = previous
     place.queued = false
+    // Else what left would hold all that came after it: whatever has grown old with it, until a full collection.
+    place.previous = undefined
+    place.next = undefined
     this.#size--
     if (flow.first) return
     this.#flows.delete(flow.key)

@@ -1,5 +1,6 @@
 import { Pool } from 'undici'
 import { type Clock, realClock } from '../clock.js'
+import { Registry } from '../registry.js'
 import { answerReader, type StreamSink } from './http-answer.js'
 import { Attempt, type AttemptEnd, type StopReason, TrackedClient } from './http-attempt.js'
 import { failureOf, type ProviderFailure, type ProviderResponse } from './provider.js'
@@ -52,6 +53,11 @@ export type CallResult =
   /** `sent: false`: certainly nothing was written. */
   | { readonly type: 'failed'; readonly failure: ProviderFailure; readonly sent: boolean }
 
+interface Running {
+  readonly attempt: Attempt
+  readonly result: Promise<CallResult>
+}
+
 /** An URL as undici takes it. */
 interface Target {
   readonly origin: string
@@ -74,7 +80,8 @@ export class HttpCaller {
   /** By origin; as many as the configuration names. */
   readonly #pools = new Map<string, Pool>()
   readonly #targets = new Map<string, Target>()
-  readonly #running = new Map<Attempt, Promise<CallResult>>()
+  readonly #running = new Registry<number, Running>()
+  #calls = 0
   #closed = false
 
   constructor(options: HttpCallerOptions = {}) {
@@ -112,8 +119,9 @@ export class HttpCaller {
   /** Cancels what is in flight and closes every connection, one still being made as soon as it stands. Drain before. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const attempt of this.#running.keys()) attempt.stop('cancelled')
-    await Promise.all(this.#running.values())
+    const running = [...this.#running]
+    for (const { attempt } of running) attempt.stop('cancelled')
+    await Promise.all(running.map(({ result }) => result))
     const pools = [...this.#pools.values()]
     this.#pools.clear()
     await Promise.all(pools.map((pool) => pool.destroy()))
@@ -121,6 +129,7 @@ export class HttpCaller {
 
   #run(target: Target, input: HttpCall): Promise<CallResult> {
     const { cut, maySend, sink, timeoutMs } = input
+    const number = ++this.#calls
     let resolve: (result: CallResult) => void
     const result = new Promise<CallResult>((done) => {
       resolve = done
@@ -128,7 +137,7 @@ export class HttpCaller {
     const attempt = new Attempt(maySend, answerReader(sink), (end) => {
       this.#clock.clearTimeout(timer)
       cut.onMade = undefined
-      this.#running.delete(attempt)
+      this.#running.delete(number)
       const told = this.#resultOf(end, target.host, timeoutMs)
       // undici keeps an answered connection back for one turn of the event loop, which begins when this is through; a caller
       // who sends the next request at once (a slot handed over) would have to make a new one, and its handshake outlasts `sendBy`.
@@ -137,7 +146,7 @@ export class HttpCaller {
     })
     const timer = this.#clock.setTimeout(() => attempt.stop('timed out'), Math.min(MAX_TIMER_MS, timeoutMs))
     cut.onMade = () => attempt.stop('cancelled')
-    this.#running.set(attempt, result)
+    this.#running.set(number, { attempt, result })
     attempt.dispatch(this.#poolOf(target.origin), {
       origin: target.origin,
       path: target.path,

@@ -25,7 +25,7 @@ interface Watched {
 export class Inspection {
   readonly #watches = new Map<InspectionWatch, Map<string, Watched>>()
 
-  constructor(private readonly entries: ReadonlyMap<string, Entry>) {}
+  constructor(private readonly entries: Iterable<Entry>) {}
 
   begin(id: string, actor: RequestActor): void {
     for (const [watch, watched] of this.#watches) subscribe(watch, watched, id, actor)
@@ -45,7 +45,7 @@ export class Inspection {
     // A function of its own, so that the same one twice is two watches.
     const own: InspectionWatch = (id) => watch(id)
     this.#watches.set(own, watched)
-    for (const [id, { actor }] of this.entries) subscribe(own, watched, id, actor)
+    for (const { spec, actor } of this.entries) subscribe(own, watched, spec.id, actor)
     return () => {
       this.#watches.delete(own)
       for (const { subscription } of watched.values()) subscription.unsubscribe()

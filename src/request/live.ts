@@ -17,14 +17,14 @@ export interface LiveRequest {
 /** The requests that are not done, for who looks at them. */
 export class LiveRequests {
   constructor(
-    private readonly entries: ReadonlyMap<string, Entry>,
+    private readonly entries: Iterable<Entry>,
     private readonly clock: Clock,
   ) {}
 
   /** By pool and state. */
   count(): Map<string, Map<RequestState, number>> {
     const pools = new Map<string, Map<RequestState, number>>()
-    for (const { spec, state } of this.entries.values()) {
+    for (const { spec, state } of this.entries) {
       const states = pools.get(spec.pool.config.name) ?? new Map<RequestState, number>()
       pools.set(spec.pool.config.name, states.set(state, (states.get(state) ?? 0) + 1))
     }
@@ -35,7 +35,7 @@ export class LiveRequests {
   list(limit: number): LiveRequest[] {
     const nowMs = this.clock.now()
     const oldest: LiveRequest[] = []
-    for (const entry of this.entries.values()) {
+    for (const entry of this.entries) {
       if (oldest.length >= limit) break
       oldest.push(liveOf(entry, nowMs))
     }

@@ -4,6 +4,7 @@ import type { RequestState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
 import type { Grant } from '../dispatch/grant.js'
 import type { GateEmitter } from '../events.js'
+import { Registry } from '../registry.js'
 import { Asking } from './asking.js'
 import { Attempt, type AttemptEnds } from './attempt.js'
 import { consequencesOf } from './consequences.js'
@@ -47,7 +48,7 @@ export interface RunnerOptions {
  */
 export class RequestRunner {
   readonly #options: RunnerOptions
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new Registry<string, Entry>()
   readonly #machine: typeof requestMachine
   readonly #idle: (() => void)[] = []
   readonly #degrading: Degrading
@@ -127,7 +128,7 @@ export class RequestRunner {
 
   /** Cancels every request. */
   cancelAll(): void {
-    for (const entry of [...this.#entries.values()]) this.#send(entry, { type: 'CANCEL' })
+    for (const entry of [...this.#entries]) this.#send(entry, { type: 'CANCEL' })
   }
 
   /** One event at a time: what an effect sends waits until the event that caused it is through. None to what is done. */

@@ -6,6 +6,7 @@ import { type GateLogger, type GateOptions, resolveConfig } from '../../config.j
 import { HeadgateError } from '../../errors.js'
 import type { Headgate } from '../../gate.js'
 import { createHeadgate } from '../../headgate.js'
+import { Registry } from '../../registry.js'
 import { type GatewayLogger, gatewayApp } from './app.js'
 import { CONNECTION_LIMITS, type ConnectionLimits, cutOffWhenStalled, serverOptionsOf } from './connections.js'
 import { DashboardFeed } from '../dashboard/feed.js'
@@ -52,13 +53,15 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
     const { fetch } = gatewayApp(gate, view, logger, feed)
     const server = createAdaptorServer({ fetch, serverOptions: serverOptionsOf(connections) }) as Server
     server.keepAliveTimeout = KEEP_ALIVE_MS
-    const unanswered = new Set<ServerResponse>()
+    const unanswered = new Registry<number, ServerResponse>()
+    let requests = 0
     let closed: Promise<void> | undefined
     server.prependListener('request', (_, response: ServerResponse) => {
       if (closed) endConnection(response)
       cutOffWhenStalled(response, connections)
-      unanswered.add(response)
-      response.once('close', () => unanswered.delete(response))
+      const number = ++requests
+      unanswered.set(number, response)
+      response.once('close', () => unanswered.delete(number))
     })
     const inspectors = acceptInspectors(server, gate, view, options.inspect)
     await listen(server, port, host)
@@ -126,7 +129,7 @@ function endConnection(response: ServerResponse): void {
 
 async function shutDown(
   server: Server,
-  unanswered: ReadonlySet<ServerResponse>,
+  unanswered: Iterable<ServerResponse>,
   gate: Headgate,
   logger: GateLogger,
   dismissViewers: () => void,
