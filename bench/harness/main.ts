@@ -17,7 +17,10 @@ const HELP = `npm run bench [-- NAME …] [flags]
 `
 
 /** Measures what was named; returns the exit code: 1 when a goal was missed. */
-export async function main(args: readonly string[], worker: string, peers: () => Promise<string>): Promise<number> {
+export async function main(
+  args: readonly string[],
+  { root, worker, peers }: Pick<Asked, 'root' | 'worker' | 'peers'>,
+): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -37,6 +40,7 @@ export async function main(args: readonly string[], worker: string, peers: () =>
     return 0
   }
   const asked: Asked = {
+    root,
     worker,
     peers,
     quick: values.quick,

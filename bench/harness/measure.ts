@@ -4,6 +4,7 @@ import type { Bench, Case, Metrics, Question } from './question.js'
 import { median } from './stats.js'
 
 export interface Asked {
+  readonly root: string
   readonly worker: string
   readonly peers: () => Promise<string>
   readonly quick: boolean
@@ -64,9 +65,10 @@ export async function measure(question: Question, part: string, asked: Asked): P
   return { name, what, meaning, overrun, cases: measured, goals }
 }
 
-function benchOf({ name: question }: Question, { worker, peers, quick, seconds, trace, profile }: Asked): Bench {
+function benchOf({ name: question }: Question, { root, worker, peers, quick, seconds, trace, profile }: Asked): Bench {
   const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   return {
+    root,
     quick,
     seconds,
     trace,

@@ -4,6 +4,8 @@ export type Metrics = Readonly<Record<string, number>>
 
 /** What a measurement has at hand. */
 export interface Bench {
+  /** The project's own folder. */
+  readonly root: string
   /** How long a steady state is to be measured. */
   readonly seconds: number
   /** Fewer sizes, for a quick look. */

@@ -1,5 +1,6 @@
 import type { Question } from '../harness/question.js'
 import { eventLoop } from './event-loop.js'
+import { gateway } from './gateway.js'
 import { grants } from './grants.js'
 import { lateStart } from './late-start.js'
 import { limit } from './limit.js'
@@ -20,6 +21,7 @@ export const QUESTIONS: readonly Question[] = [
   trace,
   throughput,
   grants,
+  gateway,
   requests,
   memory,
   queues,
