@@ -9,7 +9,7 @@ const DEFAULT_GUARD_MS = 150
 const DEFAULT_TIMEOUT_MS = 600_000
 const DEFAULT_RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
 /** In a window of 10 s: 100 retries and one for every fifth request. */
-const DEFAULT_RETRY_BUDGET = { ratio: 0.2, minPerSecond: 100 }
+const DEFAULT_RETRY_BUDGET = { ratio: 0.2, minPerSecond: 10 }
 const NO_RETRY_BUDGET = { ratio: 0, minPerSecond: Number.POSITIVE_INFINITY }
 const DEFAULT_CACHE = { maxEntries: 1000, maxBytes: 64 * 1024 * 1024, ttlMs: 3_600_000, staleTtlMs: 86_400_000 }
 const MAX_WEIGHT = 1_000_000

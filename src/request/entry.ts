@@ -15,7 +15,6 @@ import type { Attempt } from './attempt.js'
 import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, LeftCall, Listening, Outcome, Seat } from './request.js'
-import type { RetryBudget } from './retry-budget.js'
 import type { Wait } from './wait.js'
 import type { CallEnd, Work } from './work.js'
 
@@ -88,6 +87,8 @@ export interface Entry {
   sinceMs: number
   /** As the machine counts: calls started. */
   attempt: number
+  /** What its next attempt has to wait for the retry budget, in ms. */
+  budgetMs: number
   /** Of the pool that the last transition told of. */
   toldPool: string
   /** Whether another pool may serve after the last failure. */
@@ -139,6 +140,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor']): Entry {
     state: 'queued',
     sinceMs: spec.arrivedMs,
     attempt: 0,
+    budgetMs: 0,
     toldPool: spec.pool.config.name,
     detour: undefined,
     event: 'CANCEL',
@@ -215,16 +217,6 @@ export function internalFailure(cause: unknown): ProviderFailure {
 
 export function internalEnd(error: unknown): CallEnd {
   return { type: 'failed', failure: internalFailure(error), sent: 'cut' }
-}
-
-/** Whether it is the budget alone that forbids another attempt; if none does, the attempt counts. */
-export function isOverBudget(
-  budget: RetryBudget | undefined,
-  { attempt, spec }: Entry,
-  { retryable, mendable }: ProviderFailure,
-): boolean {
-  if (!budget || !retryable || !mendable || attempt >= spec.pool.config.retry.maxAttempts) return false
-  return !budget.spend()
 }
 
 /** The outcome of a request that is done. */

@@ -14,7 +14,6 @@ import {
   conclude,
   type Entry,
   internalFailure,
-  isOverBudget,
   leaveSeat,
   newEntry,
   outcomeEvent,
@@ -26,7 +25,7 @@ import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
 import type { RunningRequest } from './request.js'
 import { backoffMs } from './retry.js'
-import type { RetryBudget } from './retry-budget.js'
+import { isOverBudget, type RetryBudget } from './retry-budget.js'
 import { type RunningEnds, runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
 import type { CallEnd } from './work.js'
@@ -223,7 +222,8 @@ export class RequestRunner {
       const { retryBudget } = this.#options
       const final = entry.spec.stream?.begun && { retryable: false, mendable: false }
       const failure = { ...end.failure, ...(final || (entry.detour?.mends && { retryable: true, mendable: true })) }
-      this.#send(entry, { type: 'CALL_FAILED', failure, overBudget: isOverBudget(retryBudget, entry, failure) })
+      const overBudget = isOverBudget(retryBudget, entry, failure, this.#options.clock.now())
+      this.#send(entry, { type: 'CALL_FAILED', failure, overBudget })
     }
   }
 
@@ -257,7 +257,8 @@ export class RequestRunner {
     const { spec, failure } = entry
     // Where several pools serve the model, the one that refused is held back by its cool-down, not this request.
     const hint = spec.detours && failure && consequencesOf(failure).coolDownMs > 0 ? undefined : failure
-    const delayMs = entry.detour?.atOnce ? 0 : backoffMs(entry.attempt, hint, spec.pool.config.retry, random())
+    const ownMs = entry.detour?.atOnce ? 0 : backoffMs(entry.attempt, hint, spec.pool.config.retry, random())
+    const delayMs = Math.max(ownMs, entry.budgetMs)
     // A wait that ends after the deadline helps nobody.
     const overdue = spec.deadlineMs !== undefined && clock.now() + delayMs >= spec.deadlineMs
     if (overdue) this.#send(entry, { type: 'DEADLINE' })

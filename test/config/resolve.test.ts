@@ -46,7 +46,7 @@ describe('defaults', () => {
       pools: new Map(),
       limitSets: new Map(),
       tenants: new Map(),
-      retryBudget: { ratio: 0.2, minPerSecond: 100 },
+      retryBudget: { ratio: 0.2, minPerSecond: 10 },
       cache: undefined,
       logger: undefined,
       inspect: false,
