@@ -228,7 +228,10 @@ describe('headgate batch', () => {
     const first = await runCli(args)
     expect(first.code).toBe(1)
     expect(first.stderr).toContain('headgate: stopped after 50 failures in a row, the last: glm 500')
-    expect(JSON.parse(first.stdout)).toMatchObject({ answered: 0, failed: 0, left: 60 })
+    // The line after them may be on its way already.
+    const { answered, failed: failedAtFirst, left } = JSON.parse(first.stdout)
+    expect({ failedAtFirst, all: answered + left }).toEqual({ failedAtFirst: 0, all: 60 })
+    expect(answered).toBeLessThanOrEqual(1)
     simulator.failNext('500', 3)
     const second = await runCli(args)
     expect(second.code).toBe(3)

@@ -177,7 +177,8 @@ export class BatchRun {
     this.counts.promptTokens += usage.promptTokens ?? 0
     this.counts.completionTokens += usage.completionTokens ?? 0
     if (answered) {
-      await this.#release()
+      // An answer to what was under way when the batch gave up says nothing for those before it.
+      if (!this.#trouble) await this.#release()
       await this.#record(result, true)
     } else if (error && isOfTheAccount(error)) {
       this.#fail(new CliError(`stopped, for no line could be answered now: ${error.message}`))
