@@ -1,4 +1,5 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/testing/index.js'
 import { fileOf, runCli, startCli } from './cli.js'
@@ -307,10 +308,14 @@ describe('what batch refuses', () => {
 
   it('paths that can’t be right', async () => {
     const input = await fileOf('in.jsonl', manyLines(1))
+    const long = 'x'.repeat(300)
     const refusals: [string[], string][] = [
       [['nowhere.jsonl', '-o', 'out.jsonl'], "nowhere.jsonl: can't be read: no such file"],
       [[input, '-o', input], `${input} is the input: name another output with -o`],
       [[input, '-o', '/nowhere/out.jsonl'], "/nowhere/out.jsonl: can't be written: no such folder"],
+      [[input, '-o', '/dev/null'], '/dev/null: expected a file, or a name that is free'],
+      [[input, '-o', dirname(input)], `${dirname(input)}: expected a file, or a name that is free`],
+      [[input, '-o', long], `${long}: can't be written, for ${long}.lock can't: ENAMETOOLONG`],
       [['/dev/null', '-o', 'out.jsonl'], '/dev/null: expected a file, which can be read from its beginning again'],
     ]
     for (const [args, message] of refusals) {

@@ -149,6 +149,9 @@ async function checkPaths(input: string, output: string): Promise<void> {
   if (!found.isFile()) throw new CliError(`${input}: expected a file, which can be read from its beginning again`)
   const folder = await stat(dirname(output)).catch(() => undefined)
   if (!folder?.isDirectory()) throw new CliError(`${output}: can't be written: no such folder`)
+  // What is in it is read first: a device may never end.
+  const before = await stat(output).catch(() => undefined)
+  if (before && !before.isFile()) throw new CliError(`${output}: expected a file, or a name that is free`)
   const same = (await realpath(output).catch(() => undefined)) === (await realpath(input))
   if (same) throw new CliError(`${output} is the input: name another output with -o`)
 }

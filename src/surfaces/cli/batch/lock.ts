@@ -19,7 +19,8 @@ export async function lock(path: string): Promise<() => Promise<void>> {
       await writeFile(lockPath, JSON.stringify(self), { flag: 'wx' })
       return () => rm(lockPath, { force: true })
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'EEXIST') throw new CliError(`${path}: can't be written, for ${lockPath} can't: ${code}`)
     }
     const holder = await holderOf(lockPath)
     if (attempt > 0 || (holder && (await isAlive(holder)))) {
