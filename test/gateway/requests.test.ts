@@ -1,4 +1,5 @@
 import { request as httpRequest } from 'node:http'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { API_KEY, COMPLETION, type Gateway, MESSAGES, reply, startGateway, upstreamOf } from './harness.js'
 
@@ -117,6 +118,23 @@ describe('bad input', () => {
     for (const chunked of [false, true]) expect(await statusOfUpload(gateway, large, chunked)).toBe(413)
     const fits = Buffer.from(JSON.stringify({ ...CHAT, pad: 'x'.repeat(9_000_000) }))
     for (const chunked of [false, true]) expect(await statusOfUpload(gateway, fits, chunked)).toBe(200)
+  })
+
+  test('a body that is compressed: 415', async () => {
+    const gateway = await startGateway(await answering())
+    const [body, headers] = [gzipSync(JSON.stringify(CHAT)), { 'content-encoding': 'gzip' }]
+    const response = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', headers, body })
+    const message = 'content-encoding: expected none, got gzip'
+    expect(await errorOf(response)).toMatchObject({ status: 415, message, param: 'content-encoding' })
+  })
+
+  test('another method than POST: 405, and which is allowed', async () => {
+    const gateway = await startGateway(await answering())
+    for (const method of ['GET', 'PUT', 'OPTIONS']) {
+      const response = await fetch(`${gateway.url}/v1/chat/completions`, { method })
+      expect(response.headers.get('allow')).toBe('POST')
+      expect(await errorOf(response)).toMatchObject({ status: 405, code: 'method_not_allowed' })
+    }
   })
 
   test('an unknown path: 404 in the usual shape', async () => {

@@ -65,6 +65,10 @@ export function gatewayApp(
       reply(env.outgoing, answer)
       return RESPONSE_ALREADY_SENT
     })
+    app.all(path, ({ req }) => {
+      const message = `${path}: expected POST, got ${req.method}`
+      return responseOf(errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow: 'POST' } }))
+    })
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.route('/api/v1/monitoring', monitoringRoutes(gate))

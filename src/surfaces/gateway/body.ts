@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { Readable } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
 import { Refusal } from '../../http/openai-error.js'
 
 /** What Windows programs put before UTF-8. */
@@ -8,8 +8,14 @@ const MAX_BODY_BYTES = 10 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 /** Reads a JSON object. Throws a Refusal for anything else; rejects when the client hangs up meanwhile. */
-export async function readBody(request: Readable): Promise<Readonly<Record<string, unknown>>> {
-  const body = parse(await readBytes(request))
+export async function readBody(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+  const bytes = await readBytes(request)
+  const { 'content-encoding': encoding = 'identity' } = request.headers
+  if (encoding !== 'identity') {
+    const message = `content-encoding: expected none, got ${encoding.slice(0, 50)}`
+    throw new Refusal(415, message, { code: 'unsupported_encoding', param: 'content-encoding' })
+  }
+  const body = parse(bytes)
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>
   throw new Refusal(400, 'the body: expected a JSON object', { code: 'invalid_json' })
 }
@@ -32,7 +38,7 @@ function hasMark(bytes: Buffer): boolean {
 }
 
 /** Reads on past the limit, without keeping it: most clients only read an answer when they are through with sending. */
-function readBytes(request: Readable): Promise<Buffer> {
+function readBytes(request: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
