@@ -84,6 +84,23 @@ test('batches what happens, for who is there and who comes later, without payloa
   for (const secret of [PROMPT, 'secret-key']) expect(all).not.toContain(secret)
 })
 
+test('tells who comes in the middle of a batch no step twice', async () => {
+  const { gate, feed } = await rig()
+  const first = readerOf(feed.open()!)
+  await first.until('snapshot')
+  const outcomes = Array.from({ length: 5 }, () => gate.run({ pool: 'glm' }, async () => {}))
+  await new Promise((resolve) => gate.on('transition', ({ to }) => to === 'calling' && resolve(to)))
+  // Some steps are in no batch yet: they are in the snapshot, and must not come again.
+  const late = readerOf(feed.open()!)
+  const recent = new RecentRequests()
+  for (const request of (await late.until('snapshot')).requests) recent.add(request)
+  expect(recent.isEmpty).toBe(false)
+  await Promise.all(outcomes)
+  while ([...recent.all()].filter(({ end }) => end).length < 5) recent.apply(await late.until('batch'))
+  for (const { steps } of recent.all())
+    expect(steps.map(([state]) => state)).toEqual(['queued', 'waiting-for-token', 'calling', 'done'])
+})
+
 test('a viewer that reads nothing loses batches, is told how many, and begins anew', async () => {
   const { gate, feed } = await rig()
   const fast = readerOf(feed.open()!)

@@ -138,6 +138,8 @@ export class DashboardFeed {
   }
 
   #beginning(missed: number): string {
+    // What the snapshot has is not to come again with the next batch.
+    this.#flush()
     const snapshot: Snapshot = {
       atMs: Date.now(),
       pid: process.pid,
