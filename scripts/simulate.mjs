@@ -98,23 +98,39 @@ function told({ seed, violations, count }) {
   return `seed ${seed}: invariant ${invariant} (${name}) at ${Math.round(atMs)} ms: ${message} (${count} in all)`
 }
 
+function asked() {
+  const options = {
+    seeds: { type: 'string', default: '200' },
+    from: { type: 'string', default: '1' },
+    workers: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+    seed: { type: 'string' },
+    faults: { type: 'string' },
+    redis: { type: 'boolean', default: false },
+    whole: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  }
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    console.error(error.message)
+    process.exit(2)
+  }
+}
+
+function checkKinds(kinds, known) {
+  const unknown = kinds?.filter((kind) => !known.includes(kind)) ?? []
+  if (unknown.length === 0) return
+  console.error(`--faults: expected some of ${known.join(', ')}, got ${unknown.join(', ')}`)
+  process.exit(2)
+}
+
 async function main() {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: 'string', default: '200' },
-      from: { type: 'string', default: '1' },
-      workers: { type: 'string', default: String(Math.min(2, availableParallelism())) },
-      seed: { type: 'string' },
-      faults: { type: 'string' },
-      redis: { type: 'boolean', default: false },
-      whole: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-    },
-  })
+  const values = asked()
   const kinds = values.faults?.split(',').filter(Boolean)
   const file = join(await bundle({ main: 'test/simulation/main.ts' }), 'main.js')
+  const { explain, FAULT_KINDS, planOf, run, startRedisServer } = await import(pathToFileURL(file).href)
+  checkKinds(kinds, FAULT_KINDS)
   if (values.seed !== undefined) {
-    const { explain, planOf, run, startRedisServer } = await import(pathToFileURL(file).href)
     const seed = numberOf(values.seed, 'seed')
     const server = values.redis ? await startRedisServer() : undefined
     if (values.whole) console.log((await run(planOf(seed, kinds), server?.url, true)).lines.join('\n'))

@@ -1,4 +1,5 @@
 import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
 import { traceFile } from '../../src/surfaces/cli/replay/trace.js'
 import { FIGURES } from './figures.js'
 import { traceWait } from './trace.js'
@@ -8,9 +9,12 @@ const BUSY = [0.9, 0.31]
 
 /** Measures the figures named, or all, one after the other; with `--trace FILE` the waits of a trace besides. */
 export async function main(args: readonly string[], worker: string): Promise<void> {
-  const json = args.includes('--json')
-  const trace = args.includes('--trace') ? args[args.indexOf('--trace') + 1] : undefined
-  const names = args.filter((arg) => !arg.startsWith('--') && arg !== trace)
+  const { values, positionals: names } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { json: { type: 'boolean', default: false }, trace: { type: 'string' } },
+  })
+  const { json, trace } = values
   const unknown = names.filter((name) => !FIGURES.some((figure) => figure.name === name))
   if (unknown.length > 0) {
     const known = FIGURES.map(({ name }) => name).join(', ')
