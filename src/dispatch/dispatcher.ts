@@ -313,6 +313,7 @@ export class Dispatcher {
   #follow(reply: ExchangeReply): void {
     if (reply.learnUntilMs > 0) this.#actor.send({ type: 'STATE_LOST' })
     else if (this.state === 'learning') this.#actor.send({ type: 'LEARNED' })
-    else this.#actor.send({ type: 'STORE_READY' })
+    // To a machine that is in step it would say nothing, with each reply.
+    else if (this.state !== 'synced') this.#actor.send({ type: 'STORE_READY' })
   }
 }
