@@ -156,7 +156,7 @@ export class Session {
 
   /**
    * Gives a batch up that may have outlived its process id, and takes a new one. True if so: sent again it might be
-   * applied twice, because a first batch is never fenced.
+   * applied twice, because the store takes it for news once its process id is forgotten.
    */
   abandons(batch: Batch, nowMs: number): boolean {
     if (batch.exchange.seq > 1 || nowMs - batch.firstSentMs <= this.options.leaseMs * LEASE_USED) return false

@@ -1,7 +1,8 @@
 import type { Ledger } from './ledger.js'
-import { memoryMs, nameOf } from './members.js'
+import { type Members, memoryMs, nameOf } from './members.js'
 import { limitOf, poolOf, type Round } from './round.js'
 import {
+  type Exchange,
   type GroupSpec,
   HEARSAY_MS,
   HORIZON_MS,
@@ -183,6 +184,24 @@ export class Learning {
 /** Epochs are named `<age>-…`: each is one older than the one that whoever opened it knew. */
 export function ageOf(epoch: string): number {
   return Number.parseInt(epoch, 10) || 0
+}
+
+/** Whether a process shows that state later than this was lost, or that the clock it was kept by can't be trusted. */
+export function showsLoss(
+  { processId, seq, knownEpoch, knownVersion, distrust, journal }: Exchange,
+  epoch: string,
+  version: number,
+  members: Members,
+): boolean {
+  // An epoch opened after ours, or beside it: this is what was left of an older copy.
+  if (knownEpoch !== epoch) return knownEpoch !== '' && ageOf(knownEpoch) >= ageOf(epoch)
+  const member = members.all.get(processId)
+  const skipped = member !== undefined && !member.dead && seq > member.seq + 1
+  const answered = members.versionOf(processId)
+  const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && answered === undefined
+  // Whatever else happened since: it was given a reply that is not remembered.
+  const isUnknown = answered !== undefined && knownVersion > answered
+  return distrust || knownVersion > version || skipped || forgotten || isUnknown
 }
 
 /** What the same owner allows in a short window of the same dimension, twice; without one, everything. */

@@ -66,6 +66,10 @@ export function nameOf(processId: string): string {
   return processId.slice(0, processId.lastIndexOf('.'))
 }
 
+function incarnationOf(processId: string): number {
+  return Number(processId.slice(processId.lastIndexOf('.') + 1))
+}
+
 /** How long a process may have spent something that a window of less than `LONG_WINDOW_MS` still counts. */
 export function memoryMs({ limits }: GroupSpec): number {
   let longestMs = 0
@@ -97,6 +101,15 @@ export class Members {
     const name = nameOf(processId)
     for (const [id, { version }] of this.all) if (nameOf(id) === name) return version
     return undefined
+  }
+
+  /** Whether a later incarnation of it has come: what is still on its way from this one says nothing any more. */
+  isOutlived(processId: string): boolean {
+    if (this.all.has(processId)) return false
+    const name = nameOf(processId)
+    const incarnation = incarnationOf(processId)
+    for (const id of this.all.keys()) if (nameOf(id) === name && incarnationOf(id) > incarnation) return true
+    return false
   }
 
   join(round: Round): Member {

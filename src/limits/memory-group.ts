@@ -1,6 +1,6 @@
 import { auditFronts, type FrontAudit } from './audit.js'
 import { FairTree } from './fair-tree.js'
-import { ageOf, Learning } from './learning.js'
+import { Learning, showsLoss } from './learning.js'
 import { Ledger } from './ledger.js'
 import { type Member, Members } from './members.js'
 import { costOf, giveGrant, limitOf, newRound, poolOf, type Round, retryAt } from './round.js'
@@ -23,6 +23,8 @@ import { StoreTime } from './store-time.js'
 export class MemoryGroup {
   #epoch = ''
   #version = 0
+  /** Which server counted; '' if that is not known. */
+  #server = ''
   #time = new StoreTime()
   readonly #ledger = new Ledger()
   readonly #tree = new FairTree()
@@ -32,19 +34,19 @@ export class MemoryGroup {
   /** Processes that knew an epoch of this group: they must be heard if it is lost. */
   readonly #survivors = new Set<string>()
 
-  /** Applies one exchange at the raw clock reading `rawMs`. */
-  exchange(spec: GroupSpec, exchange: Exchange, rawMs: number): ExchangeReply {
+  /** Applies one exchange at the raw clock reading `rawMs`; `server` names who answers, where there may be several. */
+  exchange(spec: GroupSpec, exchange: Exchange, rawMs: number, server = ''): ExchangeReply {
     const round = newRound(spec, exchange, this.#time.read(rawMs), rawMs - Math.floor(rawMs))
     this.#version++
-    this.#enterEpoch(round)
+    const { processId, seq } = exchange
+    const isOutlived = this.#members.isOutlived(processId)
+    if (!isOutlived) this.#enterEpoch(round, this.#isAnother(server))
     this.#members.expire(round)
     this.#members.reclaim(round)
-    const { processId, seq } = exchange
-    let member = this.#members.all.get(processId)
+    const member = this.#members.all.get(processId)
     if (member && !member.dead && member.reply && seq <= member.seq) return member.reply
-    if (seq !== 1 && (!member || member.dead)) return this.#reply(round, true)
-    if (seq === 1) member = this.#join(round)
-    const known = member!
+    if (isOutlived || (member ? member.dead : seq !== 1)) return this.#reply(round, true)
+    const known = member ?? this.#join(round)
     this.#members.renew(round, known, this.#version)
     this.#settle(round, known)
     if (exchange.leave) this.#members.leave(round, processId, known)
@@ -142,6 +144,7 @@ export class MemoryGroup {
   lose(): void {
     this.#epoch = ''
     this.#version = 0
+    this.#server = ''
     this.#time = new StoreTime()
     this.#wipe()
     this.#ledger.ceilings.clear()
@@ -150,12 +153,12 @@ export class MemoryGroup {
   }
 
   /** Opens an epoch where there is none, and a new one where the state was lost. */
-  #enterEpoch(round: Round): void {
+  #enterEpoch(round: Round, isAnother: boolean): void {
     const { processId, knownEpoch, candidateEpoch } = round.exchange
     if (this.#epoch === '') {
       const others = [...this.#survivors].some((id) => id !== processId)
       if (knownEpoch !== '' || others) this.#learning.begin(round.nowMs, knownEpoch === '')
-    } else if (this.#isStateLost(round.exchange)) {
+    } else if (isAnother || showsLoss(round.exchange, this.#epoch, this.#version, this.#members)) {
       const roster = [...this.#members.roster, ...this.#stillExpected(round)]
       this.#wipe()
       this.#learning.begin(round.nowMs, false)
@@ -167,21 +170,16 @@ export class MemoryGroup {
     this.#wakeAll(processId)
   }
 
-  #stillExpected(round: Round): readonly string[] {
-    return this.#learning.stillExpected(round, this.#members.areMissing)
+  /** Whether this is another server than the one that counted: what that one counted last may not have come here. */
+  #isAnother(server: string): boolean {
+    if (server === '') return false
+    const former = this.#server
+    this.#server = server
+    return former !== '' && former !== server
   }
 
-  /** Whether a process of this epoch shows that later state was lost, or that the clock it was kept by can't be trusted. */
-  #isStateLost({ processId, seq, knownEpoch, knownVersion, distrust, journal }: Exchange): boolean {
-    // An epoch opened after ours, or beside it: this is what was left of an older copy.
-    if (knownEpoch !== this.#epoch) return knownEpoch !== '' && ageOf(knownEpoch) >= ageOf(this.#epoch)
-    const member = this.#members.all.get(processId)
-    const skipped = member !== undefined && !member.dead && seq > member.seq + 1
-    const answered = this.#members.versionOf(processId)
-    const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && answered === undefined
-    // Whatever else happened since: it was given a reply that is not remembered.
-    const isUnknown = answered !== undefined && knownVersion > answered
-    return distrust || knownVersion > this.#version || skipped || forgotten || isUnknown
+  #stillExpected(round: Round): readonly string[] {
+    return this.#learning.stillExpected(round, this.#members.areMissing)
   }
 
   #wipe(): void {

@@ -23,7 +23,8 @@ export function encodeSpec(spec: GroupSpec): string {
   return JSON.stringify([limits, spec.pools, spec.draws, memoryMs(spec), longestMs + KEEP_MS])
 }
 
-export function encodeExchange(spec: GroupSpec, its: Exchange, isSubscribed: boolean): string {
+/** `server`: 0 on a connection that was used before, 1 to look who answers, or a name in its place. */
+export function encodeExchange(spec: GroupSpec, its: Exchange, isSubscribed: boolean, server: 0 | 1 | string): string {
   const flows: (string | number)[] = []
   for (const flow of its.flows) {
     const { key, pool, tenant, tenantWeight, classWeight, base, perToken, count, load, sinceMs, costs } = flow
@@ -64,6 +65,7 @@ export function encodeExchange(spec: GroupSpec, its: Exchange, isSubscribed: boo
     its.service.flat(),
     flows,
     its.floors,
+    server,
   ])
 }
 

@@ -69,6 +69,7 @@ export class RedisConnection {
   readonly #subscribed = new Set<string>()
   readonly #listeners = new Set<StoreEvents>()
   readonly #onReady = () => {
+    this.connects++
     for (const events of this.#listeners) events.up()
   }
   readonly #onClose = () => {
@@ -78,6 +79,8 @@ export class RedisConnection {
     this.#lastError = error
   }
   #lastError: unknown
+  /** How often it connected: after each time another server may answer. */
+  connects = 0
 
   constructor(target: RedisTarget) {
     this.#owned = !(target instanceof Redis)
@@ -192,6 +195,8 @@ export class RedisStore implements GroupStore {
   readonly #spec: string
   readonly #all: string
   #processId = ''
+  /** The connection on which it is known who answers. */
+  #knownConnect = -1
   #events: StoreEvents | undefined
   readonly #onWake = () => this.#events?.wake()
   /** The message names the process that it does not concern. */
@@ -199,11 +204,12 @@ export class RedisStore implements GroupStore {
     if (except !== this.#processId) this.#events?.wake()
   }
 
-  /** `nowMs` replaces Redis `TIME`: for the simulation and the contract suite. */
+  /** `nowMs` replaces Redis `TIME` and `server` its run id: for the simulation and the contract suite. */
   constructor(
     private readonly spec: GroupSpec,
     private readonly connection: RedisConnection,
     private readonly nowMs?: () => number,
+    private readonly server?: () => string,
   ) {
     this.#prefix = `{${spec.namespace}:${spec.group}}:`
     this.#all = `${this.#prefix}all`
@@ -212,8 +218,12 @@ export class RedisStore implements GroupStore {
 
   async exchange(exchange: Exchange): Promise<ExchangeReply> {
     await this.#follow(exchange.processId)
-    const request = encodeExchange(this.spec, exchange, this.connection.hears(this.#all))
+    const { connects } = this.connection
+    const server = this.server?.() ?? (connects === this.#knownConnect ? 0 : 1)
+    const request = encodeExchange(this.spec, exchange, this.connection.hears(this.#all), server)
     const reply = decodeReply(await this.#run(EXCHANGE, request))
+    // Nobody looks for a process id whose place was taken.
+    if (!reply.fenced) this.#knownConnect = connects
     // From now on it must be heard if the store loses its state.
     if (!reply.fenced && !this.connection.hears(this.#all)) await this.connection.hear(this.#all, this.#onAll)
     return reply

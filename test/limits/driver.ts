@@ -25,6 +25,8 @@ export interface StoreWorld {
   open(spec: GroupSpec): Promise<GroupStore>
   /** The store loses everything; who listens goes on listening. */
   lose(): Promise<void>
+  /** Another server answers from now on; nothing it should know is missing. */
+  failOver(): void
   audit(): Promise<Audit>
   /** All that Redis keeps, and what of it would never go by itself; none in memory. */
   keys(): Promise<{ readonly all: string[]; readonly immortal: string[] }>
@@ -50,7 +52,12 @@ export function memoryKind(): StoreKind {
     stop: async () => {},
     fresh: async () => {
       const instant = { nowMs: START_MS }
-      const group = new MemoryGroup()
+      let servers = 1
+      const group = new (class extends MemoryGroup {
+        override exchange(...[spec, exchange, rawMs]: Parameters<MemoryGroup['exchange']>) {
+          return super.exchange(spec, exchange, rawMs, `s${servers}`)
+        }
+      })()
       const clock = { now: () => instant.nowMs, wallMs: () => instant.nowMs, setTimeout: () => 0, clearTimeout() {} }
       const stores: GroupStore[] = []
       return {
@@ -61,6 +68,9 @@ export function memoryKind(): StoreKind {
           return store
         },
         lose: async () => group.lose(),
+        failOver: () => {
+          servers++
+        },
         audit: async () => {
           const { counted, held } = group.auditSlots()
           const rates = group.audit().map(({ id, sum, bucketSum }) => ({ id, sum, bucketSum }))
@@ -103,17 +113,26 @@ export function redisKind(): StoreKind {
     fresh: async () => {
       await client.flushall()
       const instant = { nowMs: START_MS }
+      let servers = 1
       const opened: { store: GroupStore; connection: RedisConnection }[] = []
       return {
         instant,
         open: async (spec) => {
           const connection = await connect()
-          const store = new RedisStore(spec, connection, () => instant.nowMs)
+          const store = new RedisStore(
+            spec,
+            connection,
+            () => instant.nowMs,
+            () => `s${servers}`,
+          )
           opened.push({ store, connection })
           return store
         },
         lose: async () => {
           await client.flushall()
+        },
+        failOver: () => {
+          servers++
         },
         audit: async () => auditRedis(client),
         keys: async () => {

@@ -89,6 +89,34 @@ contract('learning', (world) => {
     expect(countsOf(await a.ask())).toEqual({ f: 5 })
   })
 
+  test('another server that answers may lack what was counted last: nobody is granted anything before all have told', async () => {
+    const spec = requests(5)
+    const [a, b] = (await fleet(spec, 'a', 'b')) as [Process, Process]
+    const spentAt = bucket()
+    world().failOver()
+    expect(await a.ask([{}])).toMatchObject({ fenced: true, grants: [], learnUntilMs: a.nowMs + LEARN_MS })
+    await a.rejoin([{}], journal(['a', 'b'], [0, spentAt, 2]))
+    advance(HEARSAY_MS)
+    expect(await a.ask([{ count: 5 }])).toMatchObject({ grants: [], fenced: false })
+    await b.rejoin([], journal(['a', 'b'], [0, spentAt, 2]))
+    expect(countsOf(await a.ask([{ count: 5 }]))).toEqual({ f: 1 })
+    expect(await a.used()).toEqual([5])
+  })
+
+  test('another server is found by a process that knew no epoch, too', async () => {
+    const spec = requests(5)
+    const [a] = (await fleet(spec, 'a')) as [Process]
+    const spentAt = bucket()
+    world().failOver()
+    const c = await open(spec, 'c')
+    expect(await c.ask([{}])).toMatchObject({ fenced: false, grants: [], learnUntilMs: c.nowMs + LEARN_MS })
+    expect((await a.ask()).fenced).toBe(true)
+    await a.rejoin([], journal(['a'], [0, spentAt, 2]))
+    advance(HEARSAY_MS)
+    await a.ask()
+    expect(await a.used()).toEqual([2])
+  })
+
   test('what is lost is counted by the limit as it was, though an operator lowers it while learning', async () => {
     const [a] = (await fleet(requests(9), 'a', 'b')) as [Process]
     const spentAt = bucket()

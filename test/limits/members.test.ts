@@ -154,6 +154,37 @@ contract('members', (world) => {
     expect(countsOf(await b.ask())).toEqual({ f: 5 })
   })
 
+  test('what is late from an incarnation whose place was taken says nothing any more', async () => {
+    const spec = groupOf(rate('t', 100, MINUTE_MS, 'tokens'), slots('c', 3))
+    const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]
+    await b.ask()
+    await a.ask([{ costs: [10] }])
+    const first = a.last!
+    await a.rejoin([], { held: [[1, 1]] })
+    const late = { ...first, adjustments: [[0, Math.floor(a.nowMs / 100), -10]] as const }
+    expect(await a.store.exchange(late)).toMatchObject({ fenced: true, grants: [] })
+    // Its word against the clock is no reason to learn either.
+    const other = { ...late, seq: 2, distrust: true }
+    expect(await a.store.exchange(other)).toMatchObject({ fenced: true, epoch: a.epoch, learnUntilMs: 0 })
+    expect(await a.used()).toEqual([10, 1])
+    expect((await a.store.usage()).processes).toEqual({ 'a.2': { c: 1 }, 'b.1': {} })
+    expect((await a.ask()).fenced).toBe(false)
+  })
+
+  test('a late first batch does not bring back who left, nor who died', async () => {
+    const spec = groupOf(rate('r', 100, MINUTE_MS), slots('c', 3))
+    const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]
+    await a.ask([{}], lease)
+    const first = a.last!
+    await a.ask([], { ...lease, leave: true })
+    expect(await a.store.exchange(first)).toMatchObject({ fenced: true })
+    await b.ask([{}], lease)
+    advance(LEASE_MS)
+    await a.rejoin()
+    expect(await b.repeat()).toMatchObject({ fenced: true })
+    expect(await a.used()).toEqual([2, 0])
+  })
+
   test('of what it knew before and was told last the larger is set aside, until it is known to have heard', async () => {
     const spec = groupOf(rate('r', 10, MINUTE_MS))
     const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]

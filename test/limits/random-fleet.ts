@@ -17,6 +17,8 @@ import { FLOWS, type Op } from './random-story.js'
 
 const LEASE_MS = 4_000
 const ISOLATED_MS = 3_000
+/** The longest that a batch is on its way. */
+const DELIVERY_MS = 2_000
 
 const R = rate('r', 8, 2_000)
 const T = rate('t', 80, 2_000, 'tokens')
@@ -173,6 +175,8 @@ export async function play(
   let epochs = 0
   const processes = [0, 1, 2].map((index) => new Process(index))
   for (const process of processes) process.store = await world.open(process.spec)
+  /** By name, newest first. */
+  const sent = processes.map((): { readonly atMs: number; readonly exchange: Exchange }[] => [])
 
   const send = async (process: Process, more: Partial<Exchange>) => {
     if (process.seq === 0) {
@@ -188,6 +192,7 @@ export async function play(
       more = { ...more, held: [...held] }
     }
     process.last = process.exchange(more, `${ageOf(process.epoch) + 1}-${++epochs}`)
+    sent[process.index]!.unshift({ atMs: instant.nowMs, exchange: process.last })
     const before = process.held.length
     const reply = await process.store.exchange(process.last)
     trail.push(reply)
@@ -210,6 +215,7 @@ export async function play(
   for (const op of ops) {
     if (op.do === 'advance') instant.nowMs += op.ms
     else if (op.do === 'lose') await world.lose()
+    else if (op.do === 'failover') world.failOver()
     else if (op.do === 'control') await processes[0]!.store.control(op.change)
     else {
       const process = processes[op.who]!
@@ -223,6 +229,10 @@ export async function play(
       } else if (op.do === 'observe') {
         const observed = [[op.limit, op.max, op.foreign, instant.nowMs + op.forMs] as const]
         await send(process, { observed })
+      } else if (op.do === 'echo') {
+        const { atMs = 0, exchange } = sent[op.who]![op.back] ?? {}
+        const isOnItsWay = Math.abs(instant.nowMs - atMs) <= DELIVERY_MS
+        if (exchange && isOnItsWay) trail.push(await process.store.exchange(exchange))
       } else if (op.do === 'distrust') await send(process, { distrust: true })
       else if (op.do === 'skip') {
         if (process.seq > 0) process.seq++

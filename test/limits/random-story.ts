@@ -28,8 +28,10 @@ export type Op =
     }
   | { do: 'observe'; who: number; limit: number; max: number; foreign: number; forMs: number }
   | { do: 'repeat' | 'crash' | 'leave' | 'distrust' | 'skip'; who: number }
+  | { do: 'echo'; who: number; back: number }
   | { do: 'control'; change: ControlChange }
   | { do: 'lose' }
+  | { do: 'failover' }
 
 const who = fc.nat(2)
 const flows = fc.uniqueArray(
@@ -72,6 +74,8 @@ const observe = fc.record({
 })
 const oneOf = (...names: ('repeat' | 'crash' | 'leave' | 'distrust' | 'skip')[]) =>
   fc.record({ do: fc.constantFrom(...names), who })
+/** A batch that was on its way twice, or that its process gave up. */
+const echo = fc.record({ do: fc.constant('echo' as const), who, back: fc.nat(5) })
 const pool = fc.constantFrom('p0', 'p1', 'p2')
 const control = fc.record({
   do: fc.constant('control' as const),
@@ -93,8 +97,15 @@ export const anyOp: fc.Arbitrary<Op> = fc.oneof(
   { weight: 8, arbitrary: settle },
   { weight: 2, arbitrary: observe },
   { weight: 3, arbitrary: oneOf('repeat', 'crash', 'leave') },
+  { weight: 2, arbitrary: echo },
   { weight: 2, arbitrary: control },
-  { weight: 1, arbitrary: fc.oneof(oneOf('distrust', 'skip'), fc.constant({ do: 'lose' as const })) },
+  {
+    weight: 1,
+    arbitrary: fc.oneof(
+      oneOf('distrust', 'skip'),
+      fc.constantFrom({ do: 'lose' as const }, { do: 'failover' as const }),
+    ),
+  },
 )
 
 /** Only what a provider's limit must withstand without exception. */
@@ -103,4 +114,5 @@ export const calmOp: fc.Arbitrary<Op> = fc.oneof(
   { weight: 12, arbitrary: ask },
   { weight: 16, arbitrary: settle.map((op) => ({ ...op, delta: Math.min(0, op.delta), cut: false })) },
   { weight: 1, arbitrary: oneOf('repeat', 'crash', 'leave') },
+  { weight: 1, arbitrary: echo },
 )

@@ -162,6 +162,49 @@ describe('the Redis store', () => {
     await fresh.stop()
   })
 
+  test('a replica that took over may lack the tail: it is learned what was spent, though nobody misses a reply', async () => {
+    const second = await startRedisServer()
+    const replica = new Redis(second.url)
+    const a = await open('a')
+    const { epoch } = await a.ask([{}])
+    await replica.replicaof('127.0.0.1', server.port)
+    await vi.waitFor(async () => expect(await replica.get('{test:g}:core')).toBeTruthy(), {
+      timeout: 10_000,
+      interval: 50,
+    })
+    await replica.call('REPLICAOF', 'NO', 'ONE')
+    const connection = new RedisConnection(replica)
+    connection.open()
+    const store = new RedisStore(SPEC, connection)
+    const reply = await store.exchange({
+      ...a.last!,
+      ...{ seq: 2, knownEpoch: epoch },
+      ...{ knownVersion: a.version, candidateEpoch: '2-a', flows: [] },
+    })
+    expect(reply).toMatchObject({ fenced: true, epoch: '2-a', learnUntilMs: reply.nowMs + 10_000 })
+    await store.close()
+    connection.close()
+    replica.disconnect()
+    await second.stop()
+  })
+
+  test('a connection that broke and came back to the same server is no reason to learn', async () => {
+    const own = new Redis(server.url)
+    const connection = new RedisConnection(own)
+    connection.open()
+    const store = new RedisStore(SPEC, connection)
+    const world = { instant: { nowMs: Date.now() }, open: async () => store }
+    const a = await Process.open(world as never, SPEC)
+    const { epoch } = await a.ask([{}])
+    const ready = new Promise((resolve) => own.once('ready', resolve))
+    await client.client('KILL', 'ID', await own.client('ID'))
+    await ready
+    expect(await a.ask([{}])).toMatchObject({ epoch, fenced: false, learnUntilMs: 0 })
+    await store.close()
+    connection.close()
+    own.disconnect()
+  })
+
   test.each([
     ['NOSCRIPT No matching script.', 'NOSCRIPT'],
     ['ERR NOSCRIPT No matching script.', 'NOSCRIPT'],

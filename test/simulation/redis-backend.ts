@@ -27,6 +27,7 @@ export class RedisBackend implements StoreBackend {
   readonly #rewinds: boolean
   #snapshots: Snapshot[] = []
   #nowMs = 0
+  #failovers = 0
 
   constructor(
     private readonly world: World,
@@ -86,6 +87,7 @@ export class RedisBackend implements StoreBackend {
   }
 
   async rewind(atMs: number): Promise<void> {
+    this.#failovers++
     const snapshot = this.#snapshots.findLast((its) => its.atMs <= atMs)
     await this.#client.flushall()
     for (const [key, dump] of snapshot?.keys ?? []) await this.#client.restore(key, 0, dump)
@@ -114,7 +116,15 @@ export class RedisBackend implements StoreBackend {
     let handle = this.#handles.get(name)
     if (!handle) {
       const connection = new RedisConnection(this.url)
-      handle = { connection, store: new RedisStore(spec, connection, () => this.#nowMs) }
+      handle = {
+        connection,
+        store: new RedisStore(
+          spec,
+          connection,
+          () => this.#nowMs,
+          () => `s${this.#failovers}`,
+        ),
+      }
       this.#handles.set(name, handle)
       const { store } = handle
       await new Promise<void>((resolve) => store.listen({ wake() {}, up: resolve, down() {} }))

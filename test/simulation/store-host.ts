@@ -22,13 +22,20 @@ export interface StoreBackend {
 }
 
 type Entry =
-  | { readonly atMs: number; readonly spec: GroupSpec; readonly exchange: Exchange; readonly nowMs: number }
+  | {
+      readonly atMs: number
+      readonly spec: GroupSpec
+      readonly exchange: Exchange
+      readonly nowMs: number
+      readonly server: string
+    }
   | { readonly atMs: number; readonly change: ControlChange; readonly nowMs: number }
 
 /** The memory group, and a log of all that was done to it: a failover replays it but for its tail. */
 export class MemoryBackend implements StoreBackend {
   group = new MemoryGroup()
   #log: Entry[] = []
+  #failovers = 0
   readonly #wakes = new Map<string, () => void>()
 
   /** `rewinds`: whether `rewind` will be called, and the log be needed. */
@@ -38,8 +45,9 @@ export class MemoryBackend implements StoreBackend {
   ) {}
 
   exchange(spec: GroupSpec, exchange: Exchange, nowMs: number): ExchangeReply {
-    if (this.rewinds) this.#log.push({ atMs: this.truth.now(), spec, exchange, nowMs })
-    return this.group.exchange(spec, exchange, nowMs)
+    const server = `s${this.#failovers}`
+    if (this.rewinds) this.#log.push({ atMs: this.truth.now(), spec, exchange, nowMs, server })
+    return this.group.exchange(spec, exchange, nowMs, server)
   }
 
   control(change: ControlChange, nowMs: number): void {
@@ -57,11 +65,12 @@ export class MemoryBackend implements StoreBackend {
   }
 
   rewind(atMs: number): void {
+    this.#failovers++
     this.#log = this.#log.filter((entry) => entry.atMs <= atMs)
     this.group = new MemoryGroup()
     for (const entry of this.#log) {
       if ('change' in entry) this.group.control(entry.change, entry.nowMs)
-      else this.group.exchange(entry.spec, entry.exchange, entry.nowMs)
+      else this.group.exchange(entry.spec, entry.exchange, entry.nowMs, entry.server)
     }
     for (const [processId, wake] of this.#wakes) this.group.listen(processId, wake)
   }

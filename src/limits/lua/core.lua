@@ -46,10 +46,15 @@ local format = string.format
 local C, Q
 local epoch, version, last, offset, rosterVersion, due, keep, safe = '', 0, 0, 0, 1, NEVER, 0, 0
 local learnUntil, started, learn, virtual = 0, 0, '', 0
+-- The run id of the server that counted; '' if that is not known.
+local server = ''
 local text = call('GET', KEYS[1])
 local words = false
 if text then
-  epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn, virtual, C, Q = unpackAll(text)
+  epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn, virtual, C, Q, server =
+    unpackAll(text)
+  -- An older release did not tell.
+  server = server or ''
 else
   C, Q = {}, {}
   words = call('GET', prefix .. 'ctl')

@@ -1,5 +1,23 @@
 --[[ Fourth part of the exchange: epochs and leases, and a process that comes up. ]]
 version = version + 1
+-- A later incarnation of it has come: what is still on its way from this one says nothing any more.
+local isOutlived = false
+if epoch ~= '' and not memberOf(me) then
+  local R = rare()
+  local incarnation = R.incarnationOf(me)
+  R.scan()
+  for _, m in ipairs(memberList) do
+    if R.nameOf(m.id) == R.nameOf(me) and R.incarnationOf(m.id) > incarnation then isOutlived = true end
+  end
+end
+-- Who answers on a new connection may be another server than the one that counted: what that one counted last may not have
+-- come here, though this process misses nothing.
+local isAnother, its = false, x[22]
+if its ~= 0 and not isOutlived then
+  if its == 1 then its = string.match(call('INFO', 'server'), 'run_id:(%w+)') or server end
+  isAnother = server ~= '' and its ~= server
+  server = its
+end
 -- Opens an epoch where there is none, and a new one where the state was lost.
 do
   local knownEpoch, hasOpened = x[6], false
@@ -14,9 +32,11 @@ do
       expected, back, learnUsed, isTaught = {}, {}, {}, true
     end
     hasOpened = true
-  elseif knownEpoch ~= '' then
-    local isLost = x[9] == 1 or x[7] > version
-    if knownEpoch ~= epoch then
+  elseif (knownEpoch ~= '' or isAnother) and not isOutlived then
+    local isLost = isAnother or x[9] == 1 or x[7] > version
+    if isAnother then
+      -- Whatever this process knows.
+    elseif knownEpoch ~= epoch then
       -- An epoch opened after ours, or beside it: this is what was left of an older copy.
       isLost = tonumber(string.match(knownEpoch, '^%d+') or 0) >= tonumber(string.match(epoch, '^%d+') or 0)
     elseif not isLost then
@@ -117,7 +137,7 @@ end
 local mine = memberOf(me)
 -- A repeated batch is answered from memory; one of a process that is not known, or dead, not at all.
 local isRepeated = mine and mine.dead == 0 and seq <= mine.seq
-local isFenced = not isRepeated and seq ~= 1 and (not mine or mine.dead == 1)
+local isFenced = not isRepeated and (isOutlived or (mine and mine.dead == 1) or (not mine and seq ~= 1))
 local isLive = not isRepeated and not isFenced
 
 -- A process comes up: with its config, the place of its former incarnations, and what it remembers.

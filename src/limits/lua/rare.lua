@@ -15,6 +15,8 @@ local function rare()
 
   function R.nameOf(id) return string.match(id, '^(.*)%.') or sub(id, 1, -2) end
 
+  function R.incarnationOf(id) return tonumber(string.match(id, '%.(%d+)$')) or 0 end
+
   function R.scan()
     if isScanned or epoch == '' then return end
     local flat = call('HGETALL', base .. 'procs')

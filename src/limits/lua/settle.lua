@@ -3,7 +3,8 @@ Fifth part of the exchange: what the process settles, in the order of memory-gro
 
 ARGV[3]  the exchange as JSON, by place: [processId, seq, leaseMs, holdUntilMs, isolatedMs, knownEpoch, knownVersion,
          candidateEpoch, distrust, subscribed, leave, held, journal, adjustments, freed, cuts, coolDowns, observed, service,
-         flows, floors]; pairs and triples flat; a flow is 13 values, its draws are ids, its costs text.
+         flows, floors, server]; pairs and triples flat; a flow is 13 values, its draws are ids, its costs text; server is
+         0 on a connection that was used before, 1 to look who answers, or a name in its place.
 ]]
 local isLeaving = x[11] == 1
 if isLive then

@@ -1,7 +1,7 @@
 --[[ Last part of what changes anything: the core as it is now, and operators' words and ceilings, which outlive the fleet. ]]
 if epoch ~= '' then
   call('SET', KEYS[1], pack(epoch, version, last, offset, rosterVersion, due, keep, safe, learnUntil, started, learn, virtual,
-    C, Q), 'PX', format('%.0f', max(1, keep - now)))
+    C, Q, server), 'PX', format('%.0f', max(1, keep - now)))
 end
 if isWordy then
   local paused, over, learned = {}, {}, {}

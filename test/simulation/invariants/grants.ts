@@ -56,7 +56,9 @@ export const grantsEndOnce: NewChecker = (world): Checker => {
       if (reply.fenced || seen.has(name)) return
       seen.add(name)
       const process = exchange.processId.slice(0, exchange.processId.lastIndexOf('.'))
-      for (const [index, bucket, delta] of exchange.adjustments) {
+      // A journal of a former epoch holds all corrections: the store passes over those that come with it.
+      const replayed = exchange.journal !== null && exchange.knownEpoch !== reply.epoch
+      for (const [index, bucket, delta] of replayed ? [] : exchange.adjustments) {
         if (delta >= 0 || bucket * bucketWidthMs(limits[index]!.windowMs) <= untrackedMs) continue
         const place = `${process}:${index}:${bucket}`
         const left = (given.get(place) ?? 0) + delta

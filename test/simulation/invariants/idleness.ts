@@ -22,7 +22,12 @@ export const capacityIsUsed: NewChecker = (world): Checker => {
   const gatedMs = new Map<string, number>()
   const { spec, pools } = world.groupPlan
   let learning = false
+  let epoch = ''
   let setAsideUntilMs = 0
+  // What a process that is cut off may still spend is nobody else's meanwhile.
+  const setAside = () => {
+    setAsideUntilMs = world.clock.now() + LEASE_MS + world.plan.isolatedMs
+  }
   const fits = (usage: readonly LimitUsage[], draws: readonly number[], tokens: number) =>
     draws.every((index) => {
       const { used, ceiling } = usage[index]!
@@ -40,12 +45,14 @@ export const capacityIsUsed: NewChecker = (world): Checker => {
       list.leave(process, request)
       restart(request.pool)
     },
-    applied(_exchange, { learnUntilMs }) {
-      learning = learnUntilMs > 0
+    applied(_exchange, reply) {
+      learning = reply.learnUntilMs > 0
+      // From when the loss is found, whoever was cut off before may live on its floor.
+      if (learning && reply.epoch !== epoch) setAside()
+      epoch = reply.epoch
     },
     fault() {
-      // What a process that was cut off may still spend is nobody else's meanwhile.
-      setAsideUntilMs = world.clock.now() + LEASE_MS + world.plan.isolatedMs
+      setAside()
       idleSince.clear()
     },
     sample() {
