@@ -91,6 +91,13 @@ export class Ledger {
     else if (delta > 0) log.add(bucketOf(nowMs, log.widthMs), delta)
   }
 
+  /** Counts what may have been spent until `atMs`, as far as that matters still. */
+  spent(limit: LimitSpec, atMs: number, amount: number, nowMs: number): void {
+    const log = this.log(limit)
+    const bucket = bucketOf(atMs, log.widthMs)
+    if (amount > 0 && log.expiryMs(bucket) > nowMs) log.add(bucket, amount)
+  }
+
   moveSlots(id: string, by: number): void {
     const count = (this.#inFlight.get(id) ?? 0) + by
     if (count === 0) this.#inFlight.delete(id)

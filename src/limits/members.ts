@@ -188,7 +188,7 @@ export class Members {
       if (!member.dead && member.expiresMs <= nowMs) this.#die(round, id, member)
       if (!member.dead) continue
       if (member.holdUntilMs <= nowMs) this.#releaseSlots(member)
-      if (member.asideUntilMs > 0 && member.asideUntilMs <= nowMs) this.#releaseAside(member)
+      if (member.asideUntilMs > 0 && member.asideUntilMs <= nowMs) this.#endAside(round, member)
       if (member.slots.size === 0 && member.asideUntilMs === 0 && member.ghostUntilMs <= nowMs) {
         this.all.delete(id)
         this.#rosterVersion++
@@ -281,6 +281,15 @@ export class Members {
   #releaseSlots(member: Member): void {
     for (const [id, count] of member.slots) this.ledger.moveSlots(id, -count)
     member.slots.clear()
+  }
+
+  /** Nobody came to say what was spent of it: what may have been counts until its windows end. */
+  #endAside(round: Round, member: Member): void {
+    for (const [id, amount] of member.floors) {
+      const limit = this.#limit(round, id)
+      if (limit && limit.windowMs > 0) this.ledger.spent(limit, member.asideUntilMs, amount, round.nowMs)
+    }
+    this.#releaseAside(member)
   }
 
   #releaseAside(member: Member): void {

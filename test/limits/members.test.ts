@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { GroupSpec } from '../../src/limits/store.js'
 import { groupOf, rate, slots } from './driver.js'
-import { contract, countsOf, Process } from './process.js'
+import { contract, countsOf, datesOf, Process } from './process.js'
 
 const MINUTE_MS = 60_000
 const LEASE_MS = 10_000
@@ -135,7 +135,7 @@ contract('members', (world) => {
     expect((await a.ask()).share).toBeNull()
   })
 
-  test('what a process that is cut off may use is set aside after its lease, for as long as it said', async () => {
+  test('what a process that is cut off may use is set aside after its lease, and counts as spent at its end', async () => {
     const spec = groupOf(rate('r', 10, MINUTE_MS))
     const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]
     const isolated = { leaseMs: LEASE_MS, isolatedMs: 30_000 }
@@ -150,8 +150,16 @@ contract('members', (world) => {
     expect((await b.store.usage()).limits[0]).toMatchObject({ used: 5, reserved: 5 + 1, limit: 10 })
     advance(29_999)
     expect((await b.ask()).grants).toEqual([])
+    // What it sent last counts at the provider until its window ends.
     advance(1)
-    expect(countsOf(await b.ask())).toEqual({ f: 5 })
+    expect((await b.ask()).grants).toEqual([])
+    expect((await b.store.usage()).limits[0]).toMatchObject({ used: 10, reserved: 1 })
+    const countsUntilMs = b.nowMs + MINUTE_MS + 300
+    advance(MINUTE_MS)
+    // Its own five are back by then.
+    const dates = datesOf(await b.ask())
+    expect(dates).toHaveLength(10)
+    expect(dates.filter((atMs) => atMs < countsUntilMs)).toHaveLength(5)
   })
 
   test('what is late from an incarnation whose place was taken says nothing any more', async () => {

@@ -9,7 +9,7 @@ import { endOf } from './plan.js'
 import { type Call, ProviderModel } from './provider.js'
 import { Random } from './random.js'
 import { settle, turn } from './settle.js'
-import { SimProcess } from './sim-process.js'
+import { LEASE_MS, SimProcess } from './sim-process.js'
 import type { StoreServer } from './sim-store.js'
 import { MemoryBackend, type StoreBackend } from './store-host.js'
 import { Trace } from './trace.js'
@@ -226,7 +226,9 @@ export class World {
     clock.setTimeout(sample, SAMPLE_MS)
     await this.#until(() => this.sinceStartMs >= plan.healMs && this.isDone, limitMs)
     if (!this.isDone) this.#reportStuck()
-    const restMs = Math.max(...this.groupPlan.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs)) + 12_000
+    const longestMs = Math.max(...this.groupPlan.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs))
+    // What was set aside for one that is gone counts as spent until a window after its end.
+    const restMs = longestMs + 12_000 + (plan.isolatedMs > 0 ? LEASE_MS + plan.isolatedMs : 0)
     await this.#until(() => false, this.sinceStartMs + restMs)
     await this.watchers.atRest()
   }

@@ -108,7 +108,19 @@ if now >= due then
     end
     if m.dead == 1 then
       if m.hold <= now and #m.slots > 0 then R.releaseSlots(m) end
-      if m.aside > 0 and m.aside <= now then R.releaseAside(m) end
+      if m.aside > 0 and m.aside <= now then
+        -- Nobody came to say what was spent of it: what may have been counts until its windows end.
+        local floors = m.floors == '' and {} or unpackAll(m.floors)
+        for i = 1, #floors, 2 do
+          local index, amount = R.indexes()[floors[i]], floors[i + 1]
+          local l = index and limitAt(index)
+          if l and l.window > 0 and amount > 0 then
+            local bucket = floor(m.aside / l.width)
+            if (bucket + 1) * l.width + l.window + l.hold > now then add(l, bucket, amount) end
+          end
+        end
+        R.releaseAside(m)
+      end
       if #m.slots == 0 and m.aside == 0 and m.ghost <= now then
         R.remove(m)
         rosterVersion = rosterVersion + 1

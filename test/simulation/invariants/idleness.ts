@@ -24,9 +24,10 @@ export const capacityIsUsed: NewChecker = (world): Checker => {
   let learning = false
   let epoch = ''
   let setAsideUntilMs = 0
-  // What a process that is cut off may still spend is nobody else's meanwhile.
+  const longestMs = Math.max(...spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs))
+  // What a process that is cut off may still spend is nobody else's meanwhile, and counts as spent for a window more.
   const setAside = () => {
-    setAsideUntilMs = world.clock.now() + LEASE_MS + world.plan.isolatedMs
+    setAsideUntilMs = world.clock.now() + LEASE_MS + world.plan.isolatedMs + longestMs
   }
   const fits = (usage: readonly LimitUsage[], draws: readonly number[], tokens: number) =>
     draws.every((index) => {
