@@ -2,7 +2,6 @@ import type { Ledger } from './ledger.js'
 import { type Members, memoryMs, nameOf } from './members.js'
 import { limitOf, poolOf, type Round } from './round.js'
 import {
-  type Exchange,
   type GroupSpec,
   HEARSAY_MS,
   HORIZON_MS,
@@ -11,7 +10,7 @@ import {
   type LimitSpec,
   LONG_WINDOW_MS,
 } from './store.js'
-import { bucketOf } from './window.js'
+import { bucketExpiryMs, bucketOf, bucketWidthMs } from './window.js'
 
 /**
  * How a store that lost its state finds out what was spent: every process of the last known roster replays its own
@@ -188,7 +187,7 @@ export function ageOf(epoch: string): number {
 
 /** Whether a process shows that state later than this was lost, or that the clock it was kept by can't be trusted. */
 export function showsLoss(
-  { processId, seq, knownEpoch, knownVersion, distrust, journal }: Exchange,
+  { spec, nowMs, exchange: { processId, seq, knownEpoch, knownVersion, distrust, journal } }: Round,
   epoch: string,
   version: number,
   members: Members,
@@ -198,10 +197,18 @@ export function showsLoss(
   const member = members.all.get(processId)
   const skipped = member !== undefined && !member.dead && seq > member.seq + 1
   const answered = members.versionOf(processId)
-  const forgotten = seq === 1 && (journal?.charges.length ?? 0) > 0 && answered === undefined
+  const forgotten = seq === 1 && answered === undefined && spentOfLate(spec, journal, nowMs)
   // Whatever else happened since: it was given a reply that is not remembered.
   const isUnknown = answered !== undefined && knownVersion > answered
   return distrust || knownVersion > version || skipped || forgotten || isUnknown
+}
+
+/** Members are remembered for as long as a short window counts what they spent, not for days. */
+function spentOfLate({ limits }: GroupSpec, journal: Journal | null, nowMs: number): boolean {
+  return (journal?.charges ?? []).some(([index, bucket]) => {
+    const { windowMs, holdMs } = limits[index]!
+    return windowMs < LONG_WINDOW_MS && bucketExpiryMs(bucket, bucketWidthMs(windowMs), windowMs, holdMs) > nowMs
+  })
 }
 
 /** What the same owner allows in a short window of the same dimension, twice; without one, everything. */

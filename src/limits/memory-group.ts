@@ -158,7 +158,7 @@ export class MemoryGroup {
     if (this.#epoch === '') {
       const others = [...this.#survivors].some((id) => id !== processId)
       if (knownEpoch !== '' || others) this.#learning.begin(round.nowMs, knownEpoch === '')
-    } else if (isAnother || showsLoss(round.exchange, this.#epoch, this.#version, this.#members)) {
+    } else if (isAnother || showsLoss(round, this.#epoch, this.#version, this.#members)) {
       const roster = [...this.#members.roster, ...this.#stillExpected(round)]
       this.#wipe()
       this.#learning.begin(round.nowMs, false)

@@ -364,6 +364,21 @@ contract('learning', (world) => {
     expect(reply).toMatchObject({ version: 1, learnUntilMs: a.nowMs + LEARN_MS })
   })
 
+  test('who was idle for so long that only a day still counts what it spent may be forgotten: nothing is lost', async () => {
+    const spec = groupOf(rate('r', 9, MINUTE_MS), rate('d', 99, DAY_MS))
+    const leaseMs = 9_000
+    const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]
+    for (const process of [a, b]) await process.ask([{ count: 2 }], { leaseMs })
+    const spentAt = world().instant.nowMs
+    advance(5 * MINUTE_MS)
+    const memory = journal(['a', 'b'], [1, Math.floor(spentAt / (DAY_MS / 600)), 2])
+    for (const process of [a, b]) {
+      const reply = await process.rejoin([], { leaseMs, ...memory })
+      expect(reply.learnUntilMs).toBe(0)
+    }
+    expect(await a.used()).toEqual([0, 4])
+  })
+
   test('so does a reply that it was given and that is not remembered, whatever happened since', async () => {
     const [a, b] = (await fleet(requests(9), 'a', 'b')) as [Process, Process]
     // A former incarnation is known, but not that another was answered after it.

@@ -52,8 +52,14 @@ do
       if m then
         -- Whatever else happened since: it was given a reply that is not remembered.
         if x[7] > m.answered then isLost = true end
-      elseif seq == 1 and type(x[13]) == 'table' and #x[13][1] > 0 then
-        isLost = true
+      elseif seq == 1 and type(x[13]) == 'table' then
+        -- Members are remembered for as long as a short window counts what they spent, not for days.
+        local charges = x[13][1]
+        for i = 1, #charges, 3 do
+          local s = charges[i] * 5
+          local window, width = S[s + 4], max(1, floor(S[s + 4] / 600))
+          if window < LONG_WINDOW_MS and (charges[i + 1] + 1) * width + window + S[s + 5] > now then isLost = true end
+        end
       end
     end
     if isLost then
