@@ -434,7 +434,7 @@ function rows(client, seen) {
       'files, images, audio, … are refused as not there',
       async () => {
         await rejects(client.moderations.create({ input: 'x' }), OpenAI.NotFoundError, { code: 'not_found' })
-        await rejects(client.chat.completions.list(), OpenAI.NotFoundError)
+        await rejects(client.chat.completions.list(), OpenAI.APIError, { status: 405 })
       },
     ],
   ]
