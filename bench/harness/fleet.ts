@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { seededRandom } from '../../src/testing/simulator/random.js'
 import { FILLED, PEERS } from '../peers/index.js'
 import type { Arrival, Call, Peer, PeerJob } from '../peers/peer.js'
-import type { Bench, Metrics } from './question.js'
+import type { Bench, Case, Metrics } from './question.js'
 
 /** For all to join; on a busy machine, again with so much more. */
 const START_MS = [5_000, 20_000]
@@ -142,6 +142,25 @@ async function fleet(bench: Bench, work: Work, joinMs: number): Promise<FleetRun
       admin.disconnect()
     }
   })
+}
+
+/** Processes of a fleet, where a question does not say otherwise. */
+export const PROCESSES = 4
+
+/** Rows of a question, one a peer, all measured alike. */
+export const rowOf =
+  (measure: (bench: Bench, peer: string, processes: number) => Promise<Metrics>) =>
+  (side: Case['side'], peer: string, processes = PROCESSES): Case => ({
+    name: peer,
+    side,
+    run: (bench) => measure(bench, peer, processes),
+  })
+
+/** Meaning of what `costs` tells. */
+export const COSTS = {
+  roundTrips: 'reads of Redis from its clients, a start',
+  usOfRedis: 'CPU of Redis, µs a start',
+  cpuUs: 'CPU of all processes, µs a start',
 }
 
 /** What a start costs, in round trips and CPU. */

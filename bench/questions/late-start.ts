@@ -1,8 +1,7 @@
-import { member, runFleet } from '../harness/fleet.js'
-import type { Bench, Case, Metrics, Question } from '../harness/question.js'
+import { member, PROCESSES, rowOf, runFleet } from '../harness/fleet.js'
+import type { Bench, Metrics, Question } from '../harness/question.js'
 import { worstWindow } from '../harness/stats.js'
 
-const PROCESSES = 4
 const RATE = { limit: 100, windowMs: 2_000 }
 /** Late in the window that the first start opened. */
 const LATE_MS = 1_800
@@ -18,11 +17,7 @@ async function late(bench: Bench, peer: string, processes: number): Promise<Metr
   return { worstWindow: worstWindow(starts, RATE.windowMs, RATE.limit), starts: starts.length }
 }
 
-const row = (side: Case['side'], peer: string, processes = PROCESSES): Case => ({
-  name: peer,
-  side,
-  run: (bench) => late(bench, peer, processes),
-})
+const row = rowOf(late)
 
 export const lateStart: Question = {
   name: 'late-start',

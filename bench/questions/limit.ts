@@ -1,8 +1,7 @@
-import { costs, type FleetRun, member, runFleet } from '../harness/fleet.js'
-import type { Bench, Case, Metrics, Question } from '../harness/question.js'
+import { COSTS, costs, type FleetRun, member, PROCESSES, rowOf, runFleet } from '../harness/fleet.js'
+import type { Bench, Metrics, Question } from '../harness/question.js'
 import { jain, worstWindow } from '../harness/stats.js'
 
-const PROCESSES = 4
 const RATE = { limit: 200, windowMs: 5_000 }
 const SECONDS = 20
 /** Twice what one process may get if it gets all of it: nobody runs dry. */
@@ -40,11 +39,7 @@ function utilisation(atMs: readonly number[], { startMs, seconds }: FleetRun): n
   return later / ((limit * (seconds * 1_000 - windowMs)) / windowMs)
 }
 
-const row = (side: Case['side'], peer: string, processes = PROCESSES): Case => ({
-  name: peer,
-  side,
-  run: (bench) => atTheLimit(bench, peer, processes),
-})
+const row = rowOf(atTheLimit)
 
 export const limit: Question = {
   name: 'limit',
@@ -53,9 +48,7 @@ export const limit: Question = {
     worstWindow: 'fullest sliding window of all starts, × limit; above 1 the provider refuses',
     utilisation: 'share of the limit used from the second window on',
     jain: 'fairness between the processes from the second window on, 1 is even: the first goes to whoever asks first',
-    roundTrips: 'reads of Redis from its clients, a start',
-    usOfRedis: 'CPU of Redis, µs a start',
-    cpuUs: 'CPU of all processes, µs a start',
+    ...COSTS,
   },
   overrun: 'worstWindow',
   tasks: { member },

@@ -1,8 +1,7 @@
-import { costs, member, runFleet, type Start } from '../harness/fleet.js'
-import type { Bench, Case, Metrics, Question } from '../harness/question.js'
+import { COSTS, costs, member, PROCESSES, rowOf, runFleet, type Start } from '../harness/fleet.js'
+import type { Bench, Metrics, Question } from '../harness/question.js'
 import { jain } from '../harness/stats.js'
 
-const PROCESSES = 4
 const SLOTS = 16
 const CALL_MS = 20
 const SECONDS = 8
@@ -35,11 +34,7 @@ function mostAtOnce(calls: readonly Start[]): number {
   return most
 }
 
-const row = (side: Case['side'], peer: string, processes = PROCESSES): Case => ({
-  name: peer,
-  side,
-  run: (bench) => inFlight(bench, peer, processes),
-})
+const row = rowOf(inFlight)
 
 export const slots: Question = {
   name: 'slots',
@@ -48,9 +43,7 @@ export const slots: Question = {
     mostInFlight: 'most in flight at a time, × limit',
     utilisation: 'share of the slots’ time in which a call ran',
     jain: 'fairness between the processes, 1 is even',
-    roundTrips: 'reads of Redis from its clients, a start',
-    usOfRedis: 'CPU of Redis, µs a start',
-    cpuUs: 'CPU of all processes, µs a start',
+    ...COSTS,
   },
   overrun: 'mostInFlight',
   tasks: { member },

@@ -2,11 +2,10 @@ import { SLACK_MS } from '../../src/config.js'
 import { generateTrace, traceOf } from '../../src/surfaces/cli/replay/generate.js'
 import { type Trace, traceFile } from '../../src/surfaces/cli/replay/trace.js'
 import { traceWait } from '../fleet/trace.js'
-import { member, runFleet } from '../harness/fleet.js'
+import { member, PROCESSES, runFleet } from '../harness/fleet.js'
 import type { Bench, Case, Metrics, Question } from '../harness/question.js'
 import { quantile, worstWindow } from '../harness/stats.js'
 
-const PROCESSES = 4
 /** Of the trace, as its real processes meet it: so long, so many times as fast, with a limit of which it uses that share. */
 const PART_MS = 20 * 60_000
 const SPEED = 20

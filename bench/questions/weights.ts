@@ -1,8 +1,7 @@
-import { costs, type Member, member, runFleet } from '../harness/fleet.js'
-import type { Bench, Case, Metrics, Question } from '../harness/question.js'
+import { COSTS, costs, member, type Member, PROCESSES, rowOf, runFleet } from '../harness/fleet.js'
+import type { Bench, Metrics, Question } from '../harness/question.js'
 import { jain, worstWindow } from '../harness/stats.js'
 
-const PROCESSES = 4
 const RATE = { limit: 100_000, windowMs: 5_000 }
 const WEIGHTS = [500, 8_000] as const
 const SECONDS = 30
@@ -27,11 +26,7 @@ async function mixed(bench: Bench, peer: string, processes: number): Promise<Met
   }
 }
 
-const row = (side: Case['side'], peer: string, processes = PROCESSES): Case => ({
-  name: peer,
-  side,
-  run: (bench) => mixed(bench, peer, processes),
-})
+const row = rowOf(mixed)
 
 export const weights: Question = {
   name: 'weights',
@@ -40,9 +35,7 @@ export const weights: Question = {
     worstWindow: 'fullest sliding window of all starts, × limit; above 1 the provider refuses',
     utilisation: 'share of the limit used from the second window on',
     jain: 'fairness between the processes by tokens, from the second window on, 1 is even',
-    roundTrips: 'reads of Redis from its clients, a start',
-    usOfRedis: 'CPU of Redis, µs a start',
-    cpuUs: 'CPU of all processes, µs a start',
+    ...COSTS,
   },
   overrun: 'worstWindow',
   tasks: { member },
