@@ -39,10 +39,11 @@ export class Floor {
 
   /**
    * When such a request may go, `nowMs` for now; undefined when only the end of a call, or nothing, can help.
-   * Nothing is promised beyond `closesMs`.
+   * Nothing is promised beyond `closesMs`, and no slot that a call may still hold by then, `lastsMs` after it went.
    */
-  fitsAt(draws: readonly number[], tokens: number, nowMs: number): number | undefined {
+  fitsAt(draws: readonly number[], tokens: number, nowMs: number, lastsMs = 0): number | undefined {
     let atMs = nowMs
+    let closesMs = this.closesMs
     for (const index of draws) {
       const floor = this.floors[index] ?? 0
       const log = this.#logs[index]
@@ -51,6 +52,8 @@ export class Floor {
       if (cost > floor) return undefined
       if (!log) {
         if (this.#inFlight[index]! >= floor) return undefined
+        // Without `lastsMs` slots are given back when the lease ends, whatever still runs.
+        if (lastsMs > 0) closesMs = Math.min(closesMs, this.closesMs - this.limits[index]!.holdMs - lastsMs)
         continue
       }
       log.expire(nowMs)
@@ -58,7 +61,7 @@ export class Floor {
       if (freeAtMs === undefined) return undefined
       atMs = Math.max(atMs, freeAtMs)
     }
-    return atMs < this.closesMs ? atMs : undefined
+    return atMs < closesMs ? atMs : undefined
   }
 
   take(draws: readonly number[], tokens: number, nowMs: number): void {

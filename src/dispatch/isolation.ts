@@ -88,7 +88,8 @@ export class Isolation {
     for (const request of this.waiters.next(MAX_LOOK)) {
       if (blocked.has(request.flowKey)) continue
       const opensMs = this.#opensMs(request.pool)
-      const atMs = opensMs > nowMs ? opensMs : this.#floor.fitsAt(request.draws, request.tokens, nowMs)
+      const lastsMs = this.options.holdUntilCallDeadline ? request.callTimeoutMs : 0
+      const atMs = opensMs > nowMs ? opensMs : this.#floor.fitsAt(request.draws, request.tokens, nowMs, lastsMs)
       if (atMs === nowMs) {
         this.#give(request, nowMs)
         continue

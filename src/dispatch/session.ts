@@ -65,7 +65,7 @@ export class Session {
   /** Grants up to this number were charged to a store that has since lost its state. */
   #forgotten = 0
   #grantNumber = 0
-  /** When the last answered batch was sent: its lease runs from then at the earliest. */
+  /** When the last batch that was answered, and not fenced, was sent: its lease runs from then at the earliest. */
   #leasedAtMs = 0
 
   constructor(
@@ -140,7 +140,6 @@ export class Session {
 
   /** A fenced process takes a new id and keeps what it owes. */
   #accept(batch: Batch, reply: ExchangeReply): void {
-    this.#leasedAtMs = batch.firstSentMs
     if (reply.fenced) {
       // Refused at its first sending it was certainly not applied.
       this.owed.takeBack(batch.exchange, batch.sends > 1)
@@ -148,6 +147,8 @@ export class Session {
       this.rejoin()
       return
     }
+    // Not for a fenced one: should the next not arrive either, what is set aside goes by the lease before.
+    this.#leasedAtMs = batch.firstSentMs
     if (reply.epoch !== this.#epoch && this.#epoch !== '') this.#forgetSpending()
     this.#epoch = reply.epoch
     this.#version = reply.version
@@ -273,8 +274,8 @@ export class Session {
       overrides,
       poolWords,
       limitWords,
+      queues,
     })
-    Object.assign(known, { queues })
   }
 
   /** The store forgot what it was charged: what it must know stands in the journal. */
@@ -284,13 +285,9 @@ export class Session {
   }
 
   #journal(): Exchange['journal'] {
-    const { usedAsOfMs, coolDowns, ...known } = this.known
-    return {
-      ...known,
-      charges: this.journal.charges,
-      asOfMs: usedAsOfMs,
-      coolDowns: coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const),
-    }
+    const { usedAsOfMs: asOfMs, coolDowns, ...known } = this.known
+    const untils = coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const)
+    return { ...known, charges: this.journal.charges, asOfMs, coolDowns: untils }
   }
 
   #held(): Exchange['held'] {

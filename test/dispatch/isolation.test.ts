@@ -190,6 +190,51 @@ describe('a process cut off from the store', () => {
     expect(granted(waits)).toEqual([1, 1, 1, 1])
   })
 
+  test('with holdUntilCallDeadline begins no call that may outlast what is set aside for it', async () => {
+    const fleet = fleetOf(100, 4, WINDOW_MS)
+    const cut = await fleet.join({ ...OPTIONS, holdUntilCallDeadline: true })
+    const other = await fleet.join(OPTIONS)
+    await fleet.clock.advanceAsync(LEASE_MS)
+    cut.store.lose = 'request'
+    const cutMs = fleet.clock.now()
+    // On its floor it has two slots until the store lets go of them.
+    const endMs = cut.store.log.findLast(({ reply }) => reply)!.atMs + LEASE_MS + ISOLATED_MS
+    const callTimeoutMs = 30_000
+    await fleet.clock.advanceAsync(endMs - callTimeoutMs - 1_000 - cutMs)
+    const early = await cut.send({ callTimeoutMs })
+    expect(early.isolated).toBe(true)
+    await fleet.clock.advanceAsync(1_000)
+    const late = cut.ask({ callTimeoutMs })
+    const short = cut.ask({ callTimeoutMs: 10_000, flowKey: 'short' })
+    const slotless = cut.ask({ callTimeoutMs, draws: [0], flowKey: 'slotless' })
+    await fleet.settle()
+    expect(granted([late, short, slotless])).toEqual([0, 1, 1])
+    cut.dispatcher.settle(short.grants[0]!, {})
+    await fleet.clock.advanceAsync(endMs + LEASE_MS - fleet.clock.now())
+    expect(granted([late])).toEqual([0])
+    // By now none of its calls can be running, and the others have all.
+    const others = [1, 2, 3, 4].map(() => other.ask())
+    await fleet.clock.advanceAsync(LEASE_MS)
+    expect(granted(others)).toEqual([1, 1, 1, 1])
+  })
+
+  test('that finds itself given up, and is cut off again as it joins, lives on what was set aside before', async () => {
+    const { fleet, books, processes } = await busyFleet(2)
+    const [cut] = processes
+    cut!.store.lose = 'request'
+    const cutMs = fleet.clock.now()
+    await fleet.clock.advanceAsync(ISOLATED_MS - 2 * WINDOW_MS)
+    // The knock is answered, the batch that joins under a new id never arrives.
+    cut!.onNews = ({ type }) => {
+      if (type === 'fenced') cut!.store.lose = 'request'
+    }
+    cut!.store.lose = undefined
+    await fleet.clock.advanceAsync(2 * ISOLATED_MS)
+    expect(cut!.newsOf('fenced')).toHaveLength(1)
+    expect(books.of(cut!, cutMs + LEASE_MS + ISOLATED_MS)).toEqual([])
+    expect(books.worst()).toBeLessThanOrEqual(REQUESTS)
+  })
+
   test('slots of calls that began before count against the floor', async () => {
     const fleet = fleetOf(100, 4, WINDOW_MS)
     const [cut, other] = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]

@@ -19,4 +19,8 @@ describe('the simulation on the Lua, in a real Redis on virtual time', () => {
       expect(violations.slice(0, 3), `node scripts/simulate.mjs --redis --seed ${seed}`).toEqual([])
     }
   }, 600_000)
+
+  it('seed 125146, that once failed: a call that begins just before a floor closes', async () => {
+    expect((await runOnRedis(planOf(125146), server.url)).violations.slice(0, 3)).toEqual([])
+  }, 120_000)
 })
