@@ -5,11 +5,18 @@ import type { StreamStart } from '../request/event-stream.js'
 import type { AnswerStream, GateRequest, Outcome } from '../request/request.js'
 import { hasLeft, type Leaving, signalOf } from './leaving.js'
 import { type Answer, codeOf, errorBody } from './openai-error.js'
+import { wholeSeconds } from './retry-after.js'
 
 const CLIENT_CLOSED = 499
 
 /** Nothing but another request would mend these. Without an error status of the provider's, an SDK must not retry them. */
 const CLIENT_CODES: ReadonlySet<string> = new Set(['BAD_REQUEST', 'CONTENT_FILTERED', 'CONTEXT_TOO_LONG'])
+/** Of an error that came without a status, or under a success. */
+const STATUS_OF_CODE: Readonly<Record<string, number>> = {
+  RATE_LIMITED: 429,
+  QUOTA_EXHAUSTED: 429,
+  OVERLOADED: 503,
+}
 
 export interface AnswerContext {
   /** Of the client. */
@@ -17,6 +24,8 @@ export interface AnswerContext {
   /** The pools' own, which no answer may repeat. */
   readonly apiKeys: readonly string[]
   readonly wire: Wire
+  /** How long a request would wait now where it was sent, in ms: for who is refused without a word of when to come back. */
+  readonly waitMs?: () => number
 }
 
 /** What the client gets for a request: as soon as it is done, or as soon as its streamed answer begins. */
@@ -29,7 +38,8 @@ export async function answerOf(request: GateRequest, context: AnswerContext): Pr
 function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerContext): Answer {
   const { status, body } = respond(outcome, context)
   const { error, attempts, queuedMs, waitedMs } = outcome
-  const retryAfterMs = status >= 400 ? error?.retryAfterMs : undefined
+  const retryAfterMs =
+    status >= 400 ? (error?.retryAfterMs ?? (status === 429 ? context.waitMs?.() : undefined)) : undefined
   return {
     status,
     body: status >= 400 ? withoutKeys(body, context.apiKeys) : body,
@@ -37,7 +47,7 @@ function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerCont
       ...headersOf(request.id, { attempts, queuedMs, waitedMs }),
       'x-headgate-outcome': outcome.status,
       ...viaOf(outcome),
-      ...(retryAfterMs !== undefined && { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
+      ...(retryAfterMs !== undefined && { 'retry-after': String(wholeSeconds(retryAfterMs)) }),
     },
     log: { requestId: request.id, ...logOf(outcome) },
   }
@@ -136,9 +146,11 @@ function failed(error: HeadgateError | undefined, context: AnswerContext): { sta
   const { status = 0, cause, code = 'PROVIDER_ERROR' } = error ?? {}
   const isErrorStatus = status >= 400 && status <= 599
   if (!isErrorStatus) {
-    return ownError(CLIENT_CODES.has(code) ? 400 : 502, error, 'the provider failed', context)
+    const own = CLIENT_CODES.has(code) ? 400 : (STATUS_OF_CODE[code] ?? 502)
+    return ownError(own, error, 'the provider failed', context)
   }
-  if (isBody(cause)) return { status, body: JSON.stringify(cause) }
+  // A completion with an error inside is no error body.
+  if (isBody(cause) && !('choices' in cause)) return { status, body: JSON.stringify(cause) }
   return ownError(status, error, 'the provider failed', context)
 }
 

@@ -32,12 +32,15 @@ export interface DeskOptions {
 
 /** Answers calls over HTTP with a gate: whoever finds the queue full is told so at once and never waits in front of it. */
 export class HttpDesk {
-  readonly #gate: Pick<Headgate, 'trySpawn' | 'spawnKnown' | 'stats'>
+  readonly #gate: Pick<Headgate, 'trySpawn' | 'spawnKnown' | 'stats' | 'estimateWait'>
   readonly #paces = new Map<string, PaceMeter>()
   readonly #warn: (message: string) => void
   #warned = false
 
-  constructor(gate: Pick<Headgate, 'trySpawn' | 'spawnKnown' | 'stats' | 'on'>, { warn }: DeskOptions) {
+  constructor(
+    gate: Pick<Headgate, 'trySpawn' | 'spawnKnown' | 'stats' | 'estimateWait' | 'on'>,
+    { warn }: DeskOptions,
+  ) {
     this.#gate = gate
     this.#warn = warn
     for (const pool of Object.keys(gate.stats().pools)) this.#paces.set(pool, new PaceMeter())
@@ -62,7 +65,10 @@ export class HttpDesk {
         this.#gate.trySpawn(input) ?? (await this.#gate.spawnKnown({ ...input, signal: signalOf(leaving) }))
       if (!request) return this.#turnAway(route, wire)
       if (leaving instanceof HangUp) leaving.onMade = () => request.cancel()
-      const answer = await answerOf(request, { leaving, apiKeys: route.apiKeys, wire })
+      const answer = await answerOf(request, {
+        ...{ leaving, apiKeys: route.apiKeys, wire },
+        waitMs: () => this.#waitMs(route),
+      })
       return { ...answer, log: { pool: request.pool, model: route.model, ...answer.log } }
     } catch (error) {
       if (error instanceof Refusal) return error.answer
@@ -73,7 +79,12 @@ export class HttpDesk {
     }
   }
 
-  #turnAway({ pool, model, pools, maxPerMs }: Route, wire: Wire): Answer {
+  #waitMs({ pool, model }: Route): number {
+    return this.#gate.estimateWait(pool ?? model!)
+  }
+
+  #turnAway(route: Route, wire: Wire): Answer {
+    const { pool, model, pools, maxPerMs } = route
     const stats = this.#gate.stats()
     const { dispatcher } = stats.pools[pools[0]!]!
     const { queued } = pool === undefined ? stats.models[model!]! : stats.pools[pool]!
@@ -86,7 +97,8 @@ export class HttpDesk {
       })
     }
     const pace = this.#paceOf(pools)
-    const headers = { 'retry-after': String(retryAfterSeconds({ ...pace, queued, maxPerMs })) }
+    const load = { ...pace, queued, maxPerMs, waitMs: this.#waitMs(route) }
+    const headers = { 'retry-after': String(retryAfterSeconds(load)) }
     const message = `${pool === undefined ? `model ${model}` : `pool ${pool}`}: its queue is full with ${queued} requests`
     return errorAnswer(429, message, { code: 'queue_full', headers, wire })
   }

@@ -1,7 +1,13 @@
 /** Beyond this nobody plans on us. */
 const MAX_S = 3600
+const UNKNOWN_S = 60
 /** Departures remembered for each pool: enough to know a rate, few enough to follow it. */
 const MAX_REMEMBERED = 100
+
+/** For a `Retry-After`: never 0, which would ask for a retry at once. When a pause ends its operator alone knows. */
+export function wholeSeconds(waitMs: number): number {
+  return Number.isFinite(waitMs) ? Math.max(1, Math.ceil(waitMs / 1000)) : UNKNOWN_S
+}
 
 /** What a pool did lately, while it had work. */
 export interface Pace {
@@ -14,16 +20,18 @@ export interface QueueLoad extends Pace {
   readonly queued: number
   /** What the pool's limits allow at most. */
   readonly maxPerMs: number
+  /** How long a request that came now would wait for its grant, as far as that can be foretold. */
+  readonly waitMs: number
 }
 
 /**
  * Whole seconds until what is queued now will have left, at the pace observed and never faster than the limits allow:
- * who comes back then finds a place. With nothing ended yet one request counts as ending now, since its pace is lower still.
+ * who comes back then finds a place. Before anything has ended there is no pace, and the wait that is foretold counts.
  */
-export function retryAfterSeconds({ queued, departures, observedMs, maxPerMs }: QueueLoad): number {
-  const observedPerMs = Math.max(1, departures) / Math.max(1, observedMs)
-  const seconds = Math.ceil(queued / Math.min(observedPerMs, maxPerMs) / 1000)
-  return Math.min(MAX_S, Math.max(1, seconds))
+export function retryAfterSeconds({ queued, departures, observedMs, maxPerMs, waitMs }: QueueLoad): number {
+  const observedPerMs = departures / Math.max(1, observedMs)
+  const paceMs = departures > 0 ? queued / observedPerMs : waitMs
+  return Math.min(MAX_S, wholeSeconds(Math.max(paceMs, queued / maxPerMs)))
 }
 
 /** Measures a pool's pace over its busy time: an idle minute says nothing of how fast it could be. */

@@ -26,8 +26,15 @@ function entries(failureClass: FailureClass, ...codes: number[]): [string, Failu
 
 const verdict: Reading['verdict'] = (error, status, _response, nowMs) => {
   const failureClass = CLASS_OF_CODE.get(error.code) ?? wire.classOfStatus(status)
-  return { class: failureClass, retryAfterMs: failureClass === 'QUOTA' ? msUntilReset(error, nowMs) : undefined }
+  return {
+    class: failureClass,
+    retryAfterMs: failureClass === 'QUOTA' ? msUntilReset(error, nowMs) : undefined,
+    usualStatus: UNDER_429.has(failureClass) ? 429 : undefined,
+  }
 }
+
+/** What others say under 402 or 503, too. */
+const UNDER_429: ReadonlySet<FailureClass> = new Set(['OVL', 'BAL'])
 
 /**
  * The latest time that the prose names (`您的限额将在 2026-08-25 07:41:44 重置。`), for 1304 (per day) never before midnight.

@@ -30,7 +30,7 @@ export type FailureClass =
 export interface ProviderFailure extends Failure {
   readonly class: FailureClass
   readonly message: string
-  /** HTTP status, where a response arrived. */
+  /** HTTP status, where a response arrived; of an error that came under a success, the one that it would usually have. */
   readonly status?: number
   /** The provider's own code (GLM `"1302"`), where it gave one. */
   readonly providerCode?: string

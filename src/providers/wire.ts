@@ -18,6 +18,8 @@ export interface Verdict {
   readonly class: FailureClass
   /** A hint found in the body, in ms. */
   readonly retryAfterMs?: number | undefined
+  /** The HTTP status with which the provider usually says so, where that is not its class's. */
+  readonly usualStatus?: number | undefined
 }
 
 export function bearer(apiKey: string): Record<string, string> {
@@ -126,6 +128,18 @@ export function effectiveStatus(response: ProviderResponse, error: WireError): n
   return STATUS_OF_TYPE.get(error.type) ?? response.status
 }
 
+/** What an error that came under a success would have come under, had its provider been plain about it. */
+const USUAL_STATUS: Partial<Record<FailureClass, number>> = {
+  ...{ RLR: 429, RLT: 429, CONC: 429, QUOTA: 429, RESTRICTED: 429 },
+  ...{ OVL: 503, BAL: 402, AUTH: 401 },
+}
+
+function plainStatus(response: ProviderResponse, error: WireError | undefined, verdict: Verdict): number {
+  const status = error ? effectiveStatus(response, error) : response.status
+  if (!isOk(status)) return status
+  return verdict.usualStatus ?? USUAL_STATUS[verdict.class] ?? status
+}
+
 /** Codes are logged, counted and kept: a word, not a sentence that might quote the request. */
 const PLAIN_CODE = /^[\w.:/-]{1,64}$/
 
@@ -141,7 +155,7 @@ export function failureFrom(
   const said = error?.message || (typeof response.body === 'string' ? response.body.trim() : '') || 'no message'
   const where = [providerName, response.status, providerCode].filter(Boolean).join(' ')
   const failure = failureOf(verdict.class, `${where}: ${presentable(said)}`, {
-    status: response.status,
+    status: plainStatus(response, error, verdict),
     body: response.body,
     ...(providerCode ? { providerCode } : {}),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),

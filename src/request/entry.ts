@@ -12,6 +12,7 @@ import type { LimitSpec } from '../limits/store.js'
 import { tokensCounted } from '../providers/charge.js'
 import { failureOf, type ProviderFailure } from '../providers/provider.js'
 import type { Attempt } from './attempt.js'
+import { consequencesOf } from './consequences.js'
 import type { Detour, Detours } from './detours.js'
 import type { EventStream, StreamTarget } from './event-stream.js'
 import type { GateRequest, LeftCall, Listening, Outcome, Seat } from './request.js'
@@ -285,10 +286,12 @@ function errorOf(entry: Entry, output: RequestOutput | undefined): HeadgateError
   const code = output?.code
   if (code === 'CANCELLED') return new HeadgateError('CANCELLED', 'the request was cancelled')
   if (endedBy) return endedBy
+  // When to come back: as long as the pool pauses for it, or as the provider said.
+  const retryAfterMs = failure && (consequencesOf(failure).coolDownMs || failure.retryAfterMs)
   const details = {
     ...(failure?.status !== undefined && { status: failure.status }),
     ...(failure?.providerCode !== undefined && { providerCode: failure.providerCode }),
-    ...(failure?.retryAfterMs !== undefined && { retryAfterMs: failure.retryAfterMs }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
     cause: failure?.cause ?? failure?.body,
   }
   if (code === 'DEADLINE_EXCEEDED') {

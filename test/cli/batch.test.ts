@@ -1,4 +1,4 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/testing/index.js'
@@ -239,6 +239,17 @@ describe('headgate batch', () => {
     expect(JSON.parse(second.stdout)).toMatchObject({ answered: 57, failed: 3, left: 0 })
     const failed = (await resultsIn(output)).filter(({ response }) => response?.status_code !== 200)
     expect(failed.map(({ response }) => response?.status_code)).toEqual([500, 500, 500])
+  })
+
+  it.each([
+    ['is missing', async () => 'missing.json', /missing\.json/],
+    ['has a mistake', () => fileOf('h.json', '{"pools":{"a":{"provider":"glmm"}}}'), /pools\.a\.provider/],
+  ])('leaves no output behind where the config %s', async (_, config, said) => {
+    const input = await fileOf('in.jsonl', manyLines(1))
+    const output = `${input}.out`
+    const run = await runCli(['batch', input, '-o', output, '--config', await config()])
+    expect([run.code, run.stderr]).toEqual([1, expect.stringMatching(said)])
+    expect(await readdir(dirname(input))).toEqual(['in.jsonl'])
   })
 
   it('with nothing configured, uses a simulated provider and says so', async () => {

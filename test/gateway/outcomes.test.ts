@@ -94,6 +94,33 @@ describe('what the client gets for each outcome', () => {
     expect(await response.json()).toMatchObject({ error: { message: expect.any(String), param: null } })
   })
 
+  test.each([
+    ['under 429', 429],
+    ['under 200', 200],
+  ])('failed: a 1302 %s is a 429 with a time to come back, retried and counted', async (_, status) => {
+    const body = { error: { code: '1302', message: '您的账户已达到速率限制,请您控制请求频率' } }
+    const upstream = await upstreamOf((received) => reply(received, status, body))
+    const gateway = await startGateway(upstream, { pool: { retry: { maxAttempts: 3, baseMs: 1, capMs: 2 } } })
+    const response = await gateway.chat()
+    expect(response.status).toBe(429)
+    expect(headgateHeaders(response)).toEqual(['failed', '3'])
+    expect(response.headers.get('retry-after')).toBe('1')
+    expect(await response.json()).toEqual(body)
+    const stats = await (await fetch(`${gateway.url}/api/v1/monitoring/stats`)).json()
+    expect(stats).toMatchObject({ pools: { glm: { provider429: { '1302': 3 } } } })
+  })
+
+  test.each([
+    ['1113', 429, '300'],
+    ['1305', 429, '1'],
+    ['1000', 401, null],
+  ])('failed: %s under HTTP 200 has the status it usually comes under', async (code, status, retryAfter) => {
+    const upstream = await upstreamOf((received) => reply(received, 200, { error: { code, message: 'no' } }))
+    const response = await (await startGateway(upstream)).chat()
+    expect([response.status, response.headers.get('retry-after')]).toEqual([status, retryAfter])
+    expect(await response.json()).toEqual({ error: { code, message: 'no' } })
+  })
+
   test("failed: the pool's key is not shown, even when the provider quotes it", async () => {
     const message = `wrong key: ${API_KEY}`
     const upstream = await upstreamOf((received) => reply(received, 401, { error: { code: '1000', message } }))

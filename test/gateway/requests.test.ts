@@ -137,6 +137,24 @@ describe('bad input', () => {
     }
   })
 
+  test.each([
+    ['/', 'POST'],
+    ['/inspect', 'PUT'],
+    ['/events', 'POST'],
+    ['/metrics', 'DELETE'],
+    ['/healthz', 'POST'],
+    ['/readyz', 'OPTIONS'],
+    ['/v1/models', 'POST'],
+    ['/v1/models/glm-4', 'DELETE'],
+    ['/api/v1/monitoring/stats', 'POST'],
+    ['/api/v1/monitoring/rate-limit-stats', 'PATCH'],
+  ])('%s by %s, which only gives: 405, and which is allowed', async (path, method) => {
+    const gateway = await startGateway(await answering())
+    const response = await fetch(`${gateway.url}${path}`, { method })
+    expect(response.headers.get('allow')).toBe('GET, HEAD')
+    expect(await errorOf(response)).toMatchObject({ status: 405, code: 'method_not_allowed' })
+  })
+
   test('an unknown path: 404 in the usual shape', async () => {
     const gateway = await startGateway(await answering())
     const error = await errorOf(await fetch(`${gateway.url}/v1/nothing`))

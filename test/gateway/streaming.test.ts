@@ -88,6 +88,20 @@ describe('a stream through the gateway', () => {
     expect(await response.text()).toBe(CHUNK)
   })
 
+  test('an error event before any other is the same answer as an error without a stream', async () => {
+    const upstream = await upstreamOf((received) =>
+      begin(received).end('data: {"error":{"code":"1302","message":"busy"}}\n\n'),
+    )
+    const retry = { maxAttempts: 2, baseMs: 1, capMs: 2 }
+    const gateway = await startGateway(upstream, { pool: { retry } })
+    const response = await gateway.chat(STREAM)
+    const { status, headers } = response
+    expect([status, headers.get('retry-after'), headers.get('x-headgate-attempts')]).toEqual([429, '1', '2'])
+    expect(await response.json()).toEqual({ error: { code: '1302', message: 'busy' } })
+    const stats = await (await fetch(`${gateway.url}/api/v1/monitoring/stats`)).json()
+    expect(stats).toMatchObject({ pools: { glm: { provider429: { '1302': 2 } } } })
+  })
+
   test.each([
     ['the provider’s own error', `data: {"error":{"code":"1305","message":"key ${API_KEY}"}}\n\n`, '1305'],
     ['a cut', undefined, 'provider_error'],

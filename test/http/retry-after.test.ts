@@ -3,6 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { PaceMeter, retryAfterSeconds } from '../../src/http/retry-after.js'
 
 const UNLIMITED = Number.POSITIVE_INFINITY
+/** Foretold, and of no account once there is a pace. */
+const WAIT = { waitMs: 5_000 }
+const NOTHING_ENDED = { departures: 0, observedMs: 3_600_000 }
 
 describe('Retry-After of a full queue', () => {
   test.each([
@@ -10,15 +13,18 @@ describe('Retry-After of a full queue', () => {
     ['never faster than the limits', { queued: 100, departures: 50, observedMs: 100, maxPerMs: 50 / 60_000 }, 120],
     ['at least 1', { queued: 1, departures: 100, observedMs: 10, maxPerMs: UNLIMITED }, 1],
     ['rounded up', { queued: 3, departures: 2, observedMs: 1_000, maxPerMs: UNLIMITED }, 2],
+    ['nothing ended yet: the wait foretold', { queued: 4, ...NOTHING_ENDED, maxPerMs: 1, waitMs: 12_300 }, 13],
+    ['… and no sooner than the limits allow', { queued: 40, ...NOTHING_ENDED, maxPerMs: 0.001, waitMs: 12_300 }, 40],
+    ['… at least 1', { queued: 4, ...NOTHING_ENDED, maxPerMs: UNLIMITED, waitMs: 0 }, 1],
     [
-      'nothing ended yet: the time it has taken so far',
-      { queued: 4, departures: 0, observedMs: 3_000, maxPerMs: 1 },
-      12,
+      '… nor more than a minute while it is paused',
+      { queued: 4, ...NOTHING_ENDED, maxPerMs: 1, waitMs: UNLIMITED },
+      60,
     ],
-    ['no time observed', { queued: 0, departures: 0, observedMs: 0, maxPerMs: UNLIMITED }, 1],
+    ['no time observed', { queued: 0, departures: 1, observedMs: 0, maxPerMs: UNLIMITED }, 1],
     ['at most an hour', { queued: 1000, departures: 1, observedMs: 86_400_000, maxPerMs: 1 }, 3600],
   ])('%s', (_, load, seconds) => {
-    expect(retryAfterSeconds(load)).toBe(seconds)
+    expect(retryAfterSeconds({ ...WAIT, ...load })).toBe(seconds)
   })
 
   test('is a whole number from 1 to 3600, whatever happened', () => {
@@ -27,6 +33,7 @@ describe('Retry-After of a full queue', () => {
       departures: fc.nat(100),
       observedMs: fc.double({ min: 0, max: 1e9, noNaN: true }),
       maxPerMs: fc.oneof(fc.constant(UNLIMITED), fc.double({ min: 1e-9, max: 1e3, noNaN: true })),
+      waitMs: fc.oneof(fc.constant(UNLIMITED), fc.double({ min: 0, max: 1e12, noNaN: true })),
     })
     fc.assert(
       fc.property(load, (some) => {

@@ -64,13 +64,18 @@ describe('OpenAI', () => {
     [504, '', 'SRV', true, undefined],
     [503, error(null, 'service_unavailable_error', 'The engine is overloaded'), 'OVL', true, undefined],
     [503, { error: 'server busy, please try again.  maximum pending requests exceeded' }, 'OVL', true, undefined],
-    [200, error(402, '', 'Insufficient credits'), 'BAL', false, undefined],
-    [200, error(429, '', 'Rate limited'), 'RLR', true, undefined],
     [200, error(null, '', 'Provider returned error'), 'SRV', true, undefined],
   ] as const)('%i %j is %s', (status, body, failureClass, retryable, retryAfterMs) => {
     const failure = classify(status, body)
     expect(failure).toMatchObject({ class: failureClass, retryable, status })
     expect(failure?.retryAfterMs).toBe(retryAfterMs)
+  })
+
+  test.each([
+    [402, 'Insufficient credits', 'BAL'],
+    [429, 'Rate limited', 'RLR'],
+  ] as const)('a code %i under HTTP 200 is the status it names', (code, message, failureClass) => {
+    expect(classify(200, error(code, '', message))).toMatchObject({ class: failureClass, status: code })
   })
 
   test('a success, also one that the content filter ended', () => {

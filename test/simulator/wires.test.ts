@@ -223,6 +223,6 @@ describe('errors after a 200', () => {
 
   test('also by their share', async () => {
     const { call } = await startFor('openrouter', { errors: [{ share: 1, code: 'late-502' }] })
-    expect((await call()).failure).toMatchObject({ class: 'OVL', status: 200 })
+    expect((await call()).failure).toMatchObject({ class: 'OVL', status: 502 })
   })
 })

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { type Context, Hono } from 'hono'
+import { type Context, Hono, type HonoRequest } from 'hono'
 import type { Headgate } from '../../gate.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { responseOf } from '../../http/respond.js'
@@ -22,6 +22,11 @@ export interface GatewayLogger {
   warn(details: object, message: string): void
   error(details: object, message: string): void
 }
+
+const READ_PATHS = [
+  ...['/', '/inspect', '/events', '/metrics', '/healthz', '/readyz', '/v1/models', '/v1/models/:id{.+}'],
+  ...['/api/v1/monitoring/stats', '/api/v1/monitoring/rate-limit-stats'],
+]
 
 const NO_KEY = errorAnswer(401, 'expected Authorization: Bearer with a key of this gateway', {
   code: 'invalid_api_key',
@@ -65,10 +70,7 @@ export function gatewayApp(
       reply(env.outgoing, answer)
       return RESPONSE_ALREADY_SENT
     })
-    app.all(path, ({ req }) => {
-      const message = `${path}: expected POST, got ${req.method}`
-      return responseOf(errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow: 'POST' } }))
-    })
+    app.all(path, ({ req }) => wrongMethod(req, 'POST'))
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.route('/api/v1/monitoring', monitoringRoutes(gate))
@@ -85,6 +87,7 @@ export function gatewayApp(
   )
   app.get('/healthz', (context) => context.json({ status: 'ok' }))
   app.get('/readyz', (context) => readiness(gate, context))
+  for (const path of READ_PATHS) app.all(path, ({ req }) => wrongMethod(req, 'GET, HEAD'))
   app.notFound(({ req }) =>
     responseOf(errorAnswer(404, `no such endpoint: ${req.method} ${req.path}`, { code: 'not_found' })),
   )
@@ -93,6 +96,11 @@ export function gatewayApp(
     return responseOf(errorAnswer(500, 'internal error', { code: 'internal_error' }))
   })
   return app
+}
+
+function wrongMethod({ path, method }: HonoRequest, allow: string): Response {
+  const message = `${path.slice(0, 100)}: expected ${allow.replace(', ', ' or ')}, got ${method}`
+  return responseOf(errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow } }))
 }
 
 /** One line a request: of a stream when it has ended. */

@@ -58,22 +58,28 @@ async function batch(input: string, flags: BatchFlags): Promise<void> {
   const { output } = flags
   loadDotEnv(process.cwd(), env)
   await checkPaths(input, output)
+  // Before anything is written: who mistyped its name is not to find an output.
+  const { config, simulator } = await configured(flags.config, env)
+  try {
+    resolveConfig(config)
+    await sendTo(output, { input, flags, config, simulated: simulator !== undefined })
+  } finally {
+    await simulator?.close()
+  }
+}
+
+async function sendTo(output: string, job: Pick<Job, 'input' | 'flags' | 'config'> & { simulated: boolean }) {
   const unlock = await lock(output)
   const writer = await ResultWriter.open(output)
   try {
     const found = await readResults(output)
-    const lines = await checkInput(input, output, found)
+    const lines = await checkInput(job.input, output, found)
     if (found.done.size > 0) note(`${output} has ${found.done.size} of ${lines} results already`)
-    const { config, simulator } = await configured(flags.config, env)
-    if (simulator) {
+    if (job.simulated) {
       note('no pool is configured (GLM_API_KEY, DEEPSEEK_API_KEY, OPENAI_API_KEY or --config):')
       note(`a simulated provider answers, which has the model ${SIMULATED_MODEL}; its answers mean nothing`)
     }
-    try {
-      await send({ input, flags, config, found, lines, writer })
-    } finally {
-      await simulator?.close()
-    }
+    await send({ ...job, found, lines, writer })
   } finally {
     await writer.close()
     await unlock()
