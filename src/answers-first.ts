@@ -1,13 +1,13 @@
 import type { KnownAnswer } from './answers/answer.js'
-import type { AnswerCache } from './answers/answer-cache.js'
 import type { Answering, Lease } from './answers/answering.js'
-import { HeadgateError } from './errors.js'
+import type { AnswerCache } from './answers/answer-cache.js'
 import { type Flight, Flights } from './flights.js'
 import type { Admission, Intake } from './intake/intake.js'
+import { HeadgateError } from './errors.js'
 import type { EventStream } from './request/event-stream.js'
 import type { Outcome, RunningRequest } from './request/request.js'
-import type { Tape } from './request/tape.js'
 import type { CallEnd } from './request/work.js'
+import type { Tape } from './request/tape.js'
 
 type Standing = Parameters<Intake['tryEnter']>[1]
 

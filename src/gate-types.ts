@@ -1,7 +1,7 @@
-import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
 import type { CacheCounts } from './answers/answer-cache.js'
 import type { ShadowCounts } from './dispatch/shadow.js'
 import type { Priority } from './intake/input.js'
+import type { DispatcherState, OutcomeStatus, RequestState } from '../machines/vocabulary.js'
 import type { CalibrationStats } from './providers/calibration.js'
 
 /** One pool as this process sees it. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { AnswerCache } from './answers/answer-cache.js'
 import { Answering } from './answers/answering.js'
+import { AnswerCache } from './answers/answer-cache.js'
 import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
 import { type GateOptions, type PoolConfig, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'

@@ -9,6 +9,16 @@ export { createHeadgate } from './headgate.js'
 export type { GovernedFetch } from './http/governed-fetch.js'
 export type { ApiInput, CallInput, ChatCompletion, ChatInput, Priority } from './intake/input.js'
 export type { GroupUsage, LimitUsage } from './limits/store.js'
+export type { CalibrationStats } from './providers/calibration.js'
+export type {
+  CompletionCount,
+  FailureClass,
+  LimitObservation,
+  Provider,
+  ProviderFailure,
+  ProviderResponse,
+  Usage,
+} from './providers/index.js'
 export type {
   AlertStatus,
   LimitStatus,
@@ -20,16 +30,6 @@ export type {
   TenantStatus,
   TimeSummary,
 } from './monitoring.js'
-export type { CalibrationStats } from './providers/calibration.js'
-export type {
-  CompletionCount,
-  FailureClass,
-  LimitObservation,
-  Provider,
-  ProviderFailure,
-  ProviderResponse,
-  Usage,
-} from './providers/index.js'
 export type { StreamEvent } from './providers/sse.js'
 export type { InspectionObserver, InspectionWatch } from './request/inspection.js'
 export type { LiveRequest } from './request/live.js'

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { PoolOptions } from '../src/config.js'
 import { createHeadgate, type Headgate, type Outcome } from '../src/index.js'
 import type { Simulator } from '../src/testing/index.js'
-import { COMPLETION, cleanups, reply, simulatorOf, startGateway, upstreamOf } from './gateway/harness.js'
+import { cleanups, COMPLETION, reply, simulatorOf, startGateway, upstreamOf } from './gateway/harness.js'
 
 const MESSAGES = [{ role: 'user', content: 'hello' }]
 const ASK = { model: 'glm-4', messages: MESSAGES, maxTokens: 3 }

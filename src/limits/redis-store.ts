@@ -16,8 +16,8 @@ import statePart from './lua/state.lua'
 import storePart from './lua/store.lua'
 import usagePart from './lua/usage.lua'
 import { decodeReply, decodeUsage, encodeControl, encodeExchange, encodeSpec } from './redis-codec.js'
-import type { ControlChange, Exchange, ExchangeReply, GroupSpec, GroupStore, GroupUsage, StoreEvents } from './store.js'
 import * as rules from './store.js'
+import type { ControlChange, Exchange, ExchangeReply, GroupSpec, GroupStore, GroupUsage, StoreEvents } from './store.js'
 
 interface Script {
   readonly source: string

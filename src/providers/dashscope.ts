@@ -1,5 +1,5 @@
-import { openaiLike } from './openai-like.js'
 import type { FailureClass } from './provider.js'
+import { openaiLike } from './openai-like.js'
 import type { WireError } from './wire.js'
 
 /** Codes of the compatible path and of the native one, which reach it too. */

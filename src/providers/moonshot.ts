@@ -1,5 +1,5 @@
-import { openaiLike } from './openai-like.js'
 import type { FailureClass } from './provider.js'
+import { openaiLike } from './openai-like.js'
 import type { WireError } from './wire.js'
 
 /** One type for four limits: `… reached organization max RPM: 20, please try again after 1 seconds` names which. */

@@ -3,10 +3,10 @@ import type { DegradeReason, requestMachine } from '../../machines/request-machi
 import type { DegradedVia, OutcomeStatus, RequestState } from '../../machines/vocabulary.js'
 import type { KnownAnswer } from '../answers/answer.js'
 import type { HeadgateError } from '../errors.js'
+import type { CallEnd } from './work.js'
+import type { Listener } from './tape.js'
 import type { Usage } from '../providers/provider.js'
 import type { EventStream } from './event-stream.js'
-import type { Listener } from './tape.js'
-import type { CallEnd } from './work.js'
 
 /** How a request ended. Times add up to its whole life, the wait at the gate included in `queuedMs`. */
 export interface Outcome<T = unknown> {

@@ -1,7 +1,7 @@
 import type { Clock, TimerHandle } from '../clock.js'
 import type { PoolConfig } from '../config.js'
-import type { ApiName } from '../providers/apis.js'
 import type { LimitObservation } from '../providers/limit-headers.js'
+import type { ApiName } from '../providers/apis.js'
 import {
   failureOf,
   type Provider,

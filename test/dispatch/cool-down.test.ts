@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { RE_ENTRY_SPACING_MS } from '../../src/limits/store.js'
 import { LEASE_MS } from './fleet.js'
-import { granted, fleetOf as smallFleetOf } from './small-fleet.js'
+import { fleetOf as smallFleetOf, granted } from './small-fleet.js'
 
 const COOL_DOWN_MS = 5_000
 const fleetOf = (concurrency: number) => smallFleetOf(100, concurrency)

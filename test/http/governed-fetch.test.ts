@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { PoolOptions } from '../../src/config.js'
 import { createHeadgate } from '../../src/index.js'
-import { COMPLETION, cleanups, MESSAGES, reply, upstreamOf } from '../gateway/harness.js'
+import { cleanups, COMPLETION, MESSAGES, reply, upstreamOf } from '../gateway/harness.js'
 
 const KEY = 'pool-secret-0123456789'
 const URL = 'http://anywhere/v1/chat/completions'

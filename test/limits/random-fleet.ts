@@ -1,5 +1,3 @@
-import { ageOf } from '../../src/limits/learning.js'
-import { memoryMs } from '../../src/limits/members.js'
 import {
   type Adjustment,
   type Exchange,
@@ -11,6 +9,8 @@ import {
   type Journal,
   NO_NEWS,
 } from '../../src/limits/store.js'
+import { ageOf } from '../../src/limits/learning.js'
+import { memoryMs } from '../../src/limits/members.js'
 import { bucketOf, bucketWidthMs } from '../../src/limits/window.js'
 import { type Audit, rate, type StoreWorld, slots } from './driver.js'
 import { FLOWS, type Op } from './random-story.js'

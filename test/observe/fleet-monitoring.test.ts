@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { describe, expect, type TestContext, test } from 'vitest'
+import { describe, expect, test, type TestContext } from 'vitest'
 import { resolveConfig } from '../../src/config.js'
 import { GateEmitter, type OutcomeEvent } from '../../src/events.js'
 import { createHeadgate, type Headgate } from '../../src/index.js'

@@ -1,8 +1,8 @@
 import net, { type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { HttpCaller } from '../../src/providers/http-caller.js'
-import { Cut } from '../../src/request/cut.js'
 import { callerOf, cleanups, closeOf, echo, handClock, inputOf, serve } from './http-harness.js'
+import { Cut } from '../../src/request/cut.js'
 
 describe('a call that is stopped', () => {
   /** Resolves when the request has arrived; answers nothing, or the beginning of something. */

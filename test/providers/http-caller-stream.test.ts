@@ -2,8 +2,8 @@ import type http from 'node:http'
 import v8 from 'node:v8'
 import { describe, expect, test } from 'vitest'
 import type { StreamSink } from '../../src/providers/http-answer.js'
-import { Cut } from '../../src/request/cut.js'
 import { callerOf, closeOf, echo, inputOf, serve } from './http-harness.js'
+import { Cut } from '../../src/request/cut.js'
 
 /** Answers with a stream whose pieces are sent by hand. */
 async function streaming(type = 'text/event-stream; charset=utf-8') {

@@ -1,5 +1,5 @@
-import type { LimitSpec } from '../../src/limits/store.js'
 import { failureOf, type ProviderFailure } from '../../src/providers/provider.js'
+import type { LimitSpec } from '../../src/limits/store.js'
 import type { VirtualClock } from '../../src/testing/virtual-clock.js'
 import type { RequestPlan } from './plan.js'
 import type { Random } from './random.js'

@@ -1,8 +1,8 @@
 import { failureOf } from '../../src/providers/provider.js'
 import type { CallContext, CallEnd, Work } from '../../src/request/work.js'
-import type { RequestPlan } from './plan.js'
 import type { ProcessClock } from './process-clock.js'
 import type { Call, ProviderModel } from './provider.js'
+import type { RequestPlan } from './plan.js'
 import type { Random } from './random.js'
 
 const CANCELLED = { ...failureOf('UNKNOWN', 'cancelled'), code: 'CANCELLED' as const, mendable: false }

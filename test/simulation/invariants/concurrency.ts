@@ -1,5 +1,5 @@
-import type { Call } from '../provider.js'
 import { LEASE_MS } from '../sim-process.js'
+import type { Call } from '../provider.js'
 import type { Checker, NewChecker } from '../watch.js'
 
 /**

@@ -1,5 +1,5 @@
-import { LEASE_MS } from '../sim-process.js'
 import type { Checker, NewChecker } from '../watch.js'
+import { LEASE_MS } from '../sim-process.js'
 
 /** Retries, learning, a ceiling that climbs a step each ten seconds: beyond the work itself. */
 const SLACK_MS = 60_000

@@ -1,6 +1,6 @@
 import type { LimitUsage } from '../../../src/limits/store.js'
-import { LEASE_MS } from '../sim-process.js'
 import { MemoryBackend } from '../store-host.js'
+import { LEASE_MS } from '../sim-process.js'
 import type { Checker, NewChecker } from '../watch.js'
 import { WaitingList } from './waiting.js'
 

@@ -1,5 +1,5 @@
-import { MemoryBackend } from '../store-host.js'
 import type { Checker, NewChecker } from '../watch.js'
+import { MemoryBackend } from '../store-host.js'
 
 /** The store's running sums equal its live buckets, and its slot counts those of its members. */
 export const sumsAddUp: NewChecker = (world): Checker => {
