@@ -39,6 +39,11 @@ export async function silentCeiling(): Promise<Record<string, number>> {
 
   function ask(dispatcher: Dispatcher): void {
     dispatcher.request({
+      line: undefined,
+      cost: 0,
+      order: 0,
+      previous: undefined,
+      next: undefined,
       pool: 0,
       flowKey: 'glm',
       tenant: 'default',

@@ -60,6 +60,11 @@ async function replay(trace: Trace, limits: readonly LimitSpec[]): Promise<numbe
 
   function ask(dispatcher: Dispatcher, tokens: number, sinceMs: number): void {
     dispatcher.request({
+      line: undefined,
+      cost: 0,
+      order: 0,
+      previous: undefined,
+      next: undefined,
       pool: 0,
       flowKey: 'trace',
       tenant: 'default',

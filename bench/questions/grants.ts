@@ -74,6 +74,11 @@ async function dispatch({ url, name, startAtMs, seconds }: Job): Promise<Answer>
   let voided = 0
   const ask = () => {
     const request: TokenRequest = {
+      line: undefined,
+      cost: 0,
+      order: 0,
+      previous: undefined,
+      next: undefined,
       pool: 0,
       flowKey: FLOW,
       tenant: 'default',

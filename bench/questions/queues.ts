@@ -1,8 +1,8 @@
 import PQueue from 'p-queue'
 import type { TokenRequest } from '../../src/dispatch/grant.js'
 import { Waiters } from '../../src/dispatch/waiters.js'
-import { JobQueue } from '../../src/intake/job-queue.js'
 import { PRIORITY_WEIGHT } from '../../src/intake/input.js'
+import { JobQueue } from '../../src/intake/job-queue.js'
 import type { GroupSpec } from '../../src/limits/store.js'
 import { seededRandom } from '../../src/testing/simulator/random.js'
 import type { Bench, Case, Metrics, Question } from '../harness/question.js'
@@ -28,19 +28,22 @@ const nothing = (): void => {}
 function requestOf(random: () => number): TokenRequest {
   const { flowKey, weight } = CLASSES[Math.floor(random() * CLASSES.length)]!
   return {
+    tokens: 100,
+    line: undefined,
+    cost: 0,
+    order: 0,
+    previous: undefined,
+    next: undefined,
     pool: 0,
     flowKey,
     tenant: 'default',
     tenantWeight: 1,
     classWeight: weight,
     draws: SPEC.draws[0]!,
-    tokens: 100,
     sinceMs: 0,
     callTimeoutMs: 60_000,
     onGrant: nothing,
     onRefused: nothing,
-    order: undefined,
-    place: undefined,
   }
 }
 
@@ -84,7 +87,7 @@ async function enqueueJobs({ count }: Job): Promise<Metrics> {
   const random = seededRandom(2)
   const jobs = Array.from({ length: count }, () => {
     const { flowKey, weight } = CLASSES[Math.floor(random() * CLASSES.length)]!
-    return { id: '', flowKey, weight, owner: { place: undefined } }
+    return { id: '', flowKey, weight, owner: { waiting: undefined } }
   })
   const queue = new JobQueue()
   const job = async () => {}

@@ -1,20 +1,23 @@
-/** An item's place in a `FairQueue`. */
+/**
+ * Where an item stands in a `FairQueue`. It is the item's own, and only the queue writes it: hundreds of thousands may
+ * wait, and a second object each would be twice the memory to read.
+ */
 export interface Place<T> {
-  readonly item: T
-  readonly flow: Flow<T>
-  readonly cost: number
-  /** Rising with each arrival. */
-  readonly order: number
-  previous: Place<T> | undefined
-  next: Place<T> | undefined
-  queued: boolean
+  /** Undefined while it stands in no line. */
+  line: Line<T> | undefined
+  cost: number
+  /** Rising with each arrival; 0 until it first stands in line. */
+  order: number
+  previous: T | undefined
+  next: T | undefined
 }
 
-export interface Flow<T> {
+/** The items of one flow. */
+export interface Line<T> {
   readonly key: string
   readonly weight: number
-  first: Place<T> | undefined
-  last: Place<T> | undefined
+  first: T | undefined
+  last: T | undefined
   /** Virtual time at which the flow's next item starts. */
   start: number
 }
@@ -27,11 +30,11 @@ const MAX_IDLE_FLOWS = 1024
  * flow's tag by cost/weight. First come, first served inside a flow; a flow that was idle starts at the queue's virtual
  * time, so it gains no credit. Adding and removing are O(1), taking is O(flows with items).
  */
-export class FairQueue<T> {
+export class FairQueue<T extends Place<T>> {
   #size = 0
   #virtualTime = 0
   #lastOrder = 0
-  readonly #flows = new Map<string, Flow<T>>()
+  readonly #lines = new Map<string, Line<T>>()
   readonly #finishTags = new Map<string, number>()
 
   get size(): number {
@@ -40,68 +43,62 @@ export class FairQueue<T> {
 
   /** Flows that have items. */
   get flowCount(): number {
-    return this.#flows.size
+    return this.#lines.size
   }
 
   /**
-   * Adds an item to its flow: at the end, or, with the `order` of a place it had before, where it would stand had it never
-   * left; then its flow no longer pays for it. `cost` and `weight` must be above 0.
+   * Adds an item to its flow: at the end, or, if it stood here before, where it would stand had it never left; then its
+   * flow no longer pays for it. `cost` and `weight` must be above 0.
    */
-  add(key: string, weight: number, cost: number, item: T, order?: number): Place<T> {
-    let flow = this.#flows.get(key)
-    if (!flow) {
+  add(key: string, weight: number, cost: number, item: T): void {
+    let line = this.#lines.get(key)
+    if (!line) {
       const start = Math.max(this.#virtualTime, this.#finishTags.get(key) ?? 0)
-      flow = { key, weight, first: undefined, last: undefined, start }
-      this.#flows.set(key, flow)
+      line = { key, weight, first: undefined, last: undefined, start }
+      this.#lines.set(key, line)
       this.#finishTags.delete(key)
     }
-    const place: Place<T> = {
-      item,
-      flow,
-      cost,
-      order: order ?? ++this.#lastOrder,
-      previous: flow.last,
-      next: undefined,
-      queued: true,
-    }
-    if (order !== undefined) {
-      flow.start -= cost / weight
+    item.line = line
+    item.cost = cost
+    item.previous = line.last
+    item.next = undefined
+    if (item.order === 0) item.order = ++this.#lastOrder
+    else {
+      line.start -= cost / weight
       // Who comes back was among the first: look from the front.
-      let after = flow.first
-      while (after && after.order < order) after = after.next
-      place.next = after
-      place.previous = after ? after.previous : flow.last
+      let after = line.first
+      while (after && after.order < item.order) after = after.next
+      item.next = after
+      item.previous = after ? after.previous : line.last
     }
-    if (place.previous) place.previous.next = place
-    else flow.first = place
-    if (place.next) place.next.previous = place
-    else flow.last = place
+    if (item.previous) item.previous.next = item
+    else line.first = item
+    if (item.next) item.next.previous = item
+    else line.last = item
     this.#size++
-    return place
   }
 
   /** Takes the next item in fair order. */
   shift(): T | undefined {
-    const flow = this.#nextFlow()
-    if (!flow?.first) return undefined
-    const place = flow.first
-    this.take(place)
-    return place.item
+    const item = this.#nextLine()?.first
+    if (item) this.take(item)
+    return item
   }
 
   /** Takes this item as served: its flow pays for it. */
-  take(place: Place<T>): void {
-    if (!place.queued) return
-    const { flow } = place
-    this.#virtualTime = Math.max(this.#virtualTime, flow.start)
-    flow.start += place.cost / flow.weight
-    this.#unlink(place)
+  take(item: T): void {
+    const { line } = item
+    if (!line) return
+    this.#virtualTime = Math.max(this.#virtualTime, line.start)
+    line.start += item.cost / line.weight
+    this.#unlink(item, line)
   }
 
   /** Removes an item unserved, at no charge. Returns false if it was gone already. */
-  remove(place: Place<T>): boolean {
-    if (!place.queued) return false
-    this.#unlink(place)
+  remove(item: T): boolean {
+    const { line } = item
+    if (!line) return false
+    this.#unlink(item, line)
     return true
   }
 
@@ -109,62 +106,63 @@ export class FairQueue<T> {
    * The next items in fair order, left in place: at most `max`, of each flow at most `perFlow(key)`, and of a flow none
    * from the first that `accept` turns down.
    */
-  peek(max: number, perFlow: (key: string) => number, accept: (item: T) => boolean = () => true): Place<T>[] {
-    const cursors = [...this.#flows.values()].map((flow) => ({
-      place: flow.first,
-      tag: flow.start,
-      left: perFlow(flow.key),
+  peek(max: number, perFlow: (key: string) => number, accept: (item: T) => boolean = () => true): T[] {
+    const cursors = [...this.#lines.values()].map((line) => ({
+      item: line.first,
+      weight: line.weight,
+      tag: line.start,
+      left: perFlow(line.key),
     }))
-    const places: Place<T>[] = []
-    while (places.length < max) {
+    const items: T[] = []
+    while (items.length < max) {
       let best: (typeof cursors)[number] | undefined
       for (const cursor of cursors) {
-        if (cursor.place && cursor.left > 0 && (!best || cursor.tag < best.tag)) best = cursor
+        if (cursor.item && cursor.left > 0 && (!best || cursor.tag < best.tag)) best = cursor
       }
-      if (!best?.place) break
-      if (!accept(best.place.item)) {
+      if (!best?.item) break
+      if (!accept(best.item)) {
         best.left = 0
         continue
       }
-      places.push(best.place)
-      best.tag += best.place.cost / best.place.flow.weight
-      best.place = best.place.next
+      items.push(best.item)
+      best.tag += best.item.cost / best.weight
+      best.item = best.item.next
       best.left--
     }
-    return places
+    return items
   }
 
   /** Every item, flow by flow. */
   *[Symbol.iterator](): Iterator<T> {
-    for (const flow of this.#flows.values()) {
-      for (let place = flow.first; place; place = place.next) yield place.item
+    for (const line of this.#lines.values()) {
+      for (let item = line.first; item; item = item.next) yield item
     }
   }
 
-  #nextFlow(): Flow<T> | undefined {
-    let best: Flow<T> | undefined
-    for (const flow of this.#flows.values()) if (!best || flow.start < best.start) best = flow
+  #nextLine(): Line<T> | undefined {
+    let best: Line<T> | undefined
+    for (const line of this.#lines.values()) if (!best || line.start < best.start) best = line
     return best
   }
 
-  #unlink(place: Place<T>): void {
-    const { flow, previous, next } = place
+  #unlink(item: T, line: Line<T>): void {
+    const { previous, next } = item
     if (previous) previous.next = next
-    else flow.first = next
+    else line.first = next
     if (next) next.previous = previous
-    else flow.last = previous
-    place.queued = false
+    else line.last = previous
     // Else what left would hold all that came after it: whatever has grown old with it, until a full collection.
-    place.previous = undefined
-    place.next = undefined
+    item.line = undefined
+    item.previous = undefined
+    item.next = undefined
     this.#size--
-    if (flow.first) return
-    this.#flows.delete(flow.key)
+    if (line.first) return
+    this.#lines.delete(line.key)
     if (this.#size === 0) {
       this.#finishTags.clear()
       this.#virtualTime = 0
-    } else if (flow.start > this.#virtualTime) {
-      this.#finishTags.set(flow.key, flow.start)
+    } else if (line.start > this.#virtualTime) {
+      this.#finishTags.set(line.key, line.start)
       if (this.#finishTags.size > MAX_IDLE_FLOWS) this.#sweep()
     }
   }

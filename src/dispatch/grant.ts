@@ -24,8 +24,11 @@ export interface Grant {
   state: 'unsent' | 'sent' | 'void'
 }
 
-/** One request's wait for a grant. Exactly one of the callbacks is called, unless it is withdrawn. */
-export interface TokenRequest {
+/**
+ * One request's wait for a grant. Exactly one of the callbacks is called, unless it is withdrawn. A wait that begins with
+ * the `order` of one whose grant went void keeps its place.
+ */
+export interface TokenRequest extends Place<TokenRequest> {
   readonly pool: number
   /** First come, first served among those of one key: they share pool, tenant, class and what they draw on. */
   readonly flowKey: string
@@ -38,10 +41,6 @@ export interface TokenRequest {
   /** Local time at which the wait began. */
   readonly sinceMs: number
   readonly callTimeoutMs: number
-  /** Set by the dispatcher; a request that comes back with it, after a grant that went void, keeps its place. */
-  order?: number | undefined
-  /** The dispatcher's own. */
-  place?: Place<TokenRequest> | undefined
   onGrant(grant: Grant): void
   /** The cost exceeds the limit `id` as it now stands, `max`. */
   onRefused(id: string, max: number): void

@@ -1,5 +1,4 @@
 import { type FlowStatement, type LimitSpec, MAX_COSTS } from '../limits/store.js'
-import type { Place } from './fair-queue.js'
 import type { TokenRequest } from './grant.js'
 
 /** One flow of this process: its waiters stand in the fair queue; here is what the store knows of it. */
@@ -14,7 +13,7 @@ export interface LocalFlow {
   base: number
   readonly perToken: number
   /** First of its waiters. */
-  first: Place<TokenRequest> | undefined
+  first: TokenRequest | undefined
   waiting: number
   load: number
   /** Grants of the store on their way to a waiter. */
@@ -71,13 +70,13 @@ export function stateFlow(flow: LocalFlow, storeTimeOf: (localMs: number) => num
   let skip = flow.dated
   let sinceMs = 0
   const uniform = perToken === 0
-  for (let place = flow.first; place && costs.length < MAX_COSTS; place = place.next) {
-    const { tokens } = place.item
+  for (let waiting = flow.first; waiting && costs.length < MAX_COSTS; waiting = waiting.next) {
+    const { tokens } = waiting
     if (skip-- > 0) {
       load -= serviceOf(flow, tokens)
       continue
     }
-    if (costs.length === 0) sinceMs = Math.max(0, Math.floor(storeTimeOf(place.item.sinceMs)))
+    if (costs.length === 0) sinceMs = Math.max(0, Math.floor(storeTimeOf(waiting.sinceMs)))
     if (uniform) break
     costs.push(tokens)
   }

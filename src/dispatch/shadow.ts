@@ -59,6 +59,11 @@ export class Shadow implements Permits {
     const twin: Twin = {
       grant: undefined,
       request: {
+        line: undefined,
+        cost: 0,
+        order: 0,
+        previous: undefined,
+        next: undefined,
         ...{ pool, tenant, tenantWeight, classWeight, flowKey, draws, tokens, sinceMs, callTimeoutMs },
         onGrant: (granted) => {
           this.dispatcher.maySend(granted)

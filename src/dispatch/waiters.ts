@@ -45,10 +45,8 @@ export class Waiters {
       this.#flows.set(flow.key, flow)
     }
     const service = serviceOf(flow, request.tokens)
-    const place = this.#queue.add(flow.key, request.tenantWeight * request.classWeight, service, request, request.order)
-    request.order = place.order
-    request.place = place
-    flow.first = place.flow.first
+    this.#queue.add(flow.key, request.tenantWeight * request.classWeight, service, request)
+    flow.first = request.line?.first
     flow.waiting++
     flow.load += service
     this.touch(flow)
@@ -57,15 +55,14 @@ export class Waiters {
 
   /** Takes a request out that waits no longer; `served` if its flow pays for it. False if it did not wait. */
   remove(request: TokenRequest, served = false): boolean {
-    const { place } = request
-    if (!place) return false
-    request.place = undefined
-    if (served) this.#queue.take(place)
-    else this.#queue.remove(place)
-    const flow = this.#flows.get(request.flowKey)!
-    flow.first = place.flow.first
+    const { line } = request
+    if (!line) return false
+    if (served) this.#queue.take(request)
+    else this.#queue.remove(request)
+    const flow = this.#flows.get(line.key)!
+    flow.first = line.first
     flow.waiting--
-    flow.load = Math.max(0, flow.load - serviceOf(flow, request.tokens))
+    flow.load = Math.max(0, flow.load - request.cost)
     this.touch(flow)
     return true
   }
@@ -79,22 +76,22 @@ export class Waiters {
   /** The first request of a flow that a grant of `tokens` covers: the one it was meant for, unless that left. */
   covered(flow: LocalFlow, tokens: number): TokenRequest | undefined {
     let left = MAX_LOOK
-    for (let place = flow.first; place && left-- > 0; place = place.next) {
-      if (flow.perToken === 0 || place.item.tokens <= tokens) return place.item
+    for (let waiting = flow.first; waiting && left-- > 0; waiting = waiting.next) {
+      if (flow.perToken === 0 || waiting.tokens <= tokens) return waiting
     }
     return undefined
   }
 
   /** The next requests in fair order, flow by flow. */
   next(max: number): TokenRequest[] {
-    return this.#queue.peek(max, () => max).map(({ item }) => item)
+    return this.#queue.peek(max, () => max)
   }
 
   /** Requests of a flow that cost more than `max` LLM tokens. */
   above(key: string, max: number, tokenLimit: boolean): TokenRequest[] {
     const above: TokenRequest[] = []
-    for (let place = this.#flows.get(key)?.first; place; place = place.next) {
-      if ((tokenLimit ? place.item.tokens : 1) > max) above.push(place.item)
+    for (let waiting = this.#flows.get(key)?.first; waiting; waiting = waiting.next) {
+      if ((tokenLimit ? waiting.tokens : 1) > max) above.push(waiting)
     }
     return above
   }
@@ -172,7 +169,10 @@ export class Waiters {
   #rebase(flow: LocalFlow, base: number): void {
     flow.base = base
     flow.load = 0
-    for (let place = flow.first; place; place = place.next) flow.load += serviceOf(flow, place.item.tokens)
+    for (let waiting = flow.first; waiting; waiting = waiting.next) {
+      waiting.cost = serviceOf(flow, waiting.tokens)
+      flow.load += waiting.cost
+    }
   }
 }
 

@@ -1,10 +1,10 @@
 import { AsyncResource } from 'node:async_hooks'
 import PQueue, { type QueueAddOptions } from 'p-queue'
 import type { Clock, TimerHandle } from '../clock.js'
-import { FairQueue, type Place } from '../dispatch/fair-queue.js'
+import { FairQueue, type Line, type Place } from '../dispatch/fair-queue.js'
 import { HeadgateError } from '../errors.js'
 import type { RunningRequest, Seat } from '../request/request.js'
-import { type Job, type JobOptions, JobQueue, type Owner } from './job-queue.js'
+import { type JobOptions, JobQueue, type Owner, type WaitingJob } from './job-queue.js'
 
 /** Producers that may wait for a place; beyond it they are turned away, because memory ends too. */
 const MAX_AT_GATE = 1_000_000
@@ -28,8 +28,12 @@ export interface Entering {
 }
 
 /** A wait at the gate. Whoever listens finds the producer's context, not that of the request that made room. */
-class Ticket extends AsyncResource {
-  place: Place<Ticket> | undefined = undefined
+class Ticket extends AsyncResource implements Place<Ticket> {
+  line: Line<Ticket> | undefined = undefined
+  cost = 0
+  order = 0
+  previous: Ticket | undefined = undefined
+  next: Ticket | undefined = undefined
   timer: TimerHandle | undefined = undefined
   onAbort: (() => void) | undefined = undefined
 
@@ -43,7 +47,7 @@ class Ticket extends AsyncResource {
 
 /** A place in the queue, and then among the active. */
 class PlaceTaken implements Seat, Owner {
-  place: Place<Job> | undefined = undefined
+  waiting: WaitingJob | undefined = undefined
   isActive = false
 
   constructor(private readonly onLeave: (seat: PlaceTaken) => void) {}
@@ -145,7 +149,7 @@ export class Intake {
 
   #line(ticket: Ticket): void {
     const { flowKey, weight, deadlineMs, signal } = ticket.admission
-    ticket.place = this.#gate.add(flowKey, weight, 1, ticket)
+    this.#gate.add(flowKey, weight, 1, ticket)
     if (deadlineMs !== undefined) this.#awaitDeadline(ticket, deadlineMs)
     if (signal) this.#awaitAbort(ticket, signal)
   }
@@ -165,7 +169,7 @@ export class Intake {
   }
 
   #leave(ticket: Ticket, error: HeadgateError): void {
-    if (!ticket.place || !this.#gate.remove(ticket.place)) return
+    if (!this.#gate.remove(ticket)) return
     this.#drop(ticket)
     ticket.entering.turnedAway(error)
   }
@@ -191,7 +195,7 @@ export class Intake {
   async #admit(running: RunningRequest, seat: PlaceTaken): Promise<void> {
     seat.isActive = true
     // What p-queue made of the job would live as long as the request.
-    seat.place = undefined
+    seat.waiting = undefined
     if (++this.#active >= this.maxActive) this.#queue.pause()
     running.admit()
   }

@@ -1,11 +1,22 @@
 import type { Queue } from 'p-queue'
-import { FairQueue, type Place } from '../dispatch/fair-queue.js'
+import { FairQueue, type Line, type Place } from '../dispatch/fair-queue.js'
 
 export type Job = () => Promise<unknown>
 
-/** Whose job it is: where it stands in line is noted here, so that it can be taken out again. */
+/** A job that waits. */
+export class WaitingJob implements Place<WaitingJob> {
+  line: Line<WaitingJob> | undefined = undefined
+  cost = 0
+  order = 0
+  previous: WaitingJob | undefined = undefined
+  next: WaitingJob | undefined = undefined
+
+  constructor(readonly job: Job) {}
+}
+
+/** Whose job it is: what waits for it is noted here, so that it can be taken out again. */
 export interface Owner {
-  place: Place<Job> | undefined
+  waiting: WaitingJob | undefined
 }
 
 /** What p-queue passes through to the queue with each job. */
@@ -20,28 +31,29 @@ export interface JobOptions {
 
 /** p-queue's waiting jobs in fair order, in place of its sorted array: adding and removing are O(1). */
 export class JobQueue implements Queue<Job, JobOptions> {
-  readonly #queue = new FairQueue<Job>()
+  readonly #queue = new FairQueue<WaitingJob>()
 
   get size(): number {
     return this.#queue.size
   }
 
   enqueue(job: Job, { flowKey = '', weight = 1, owner }: Partial<JobOptions> = {}): void {
-    const place = this.#queue.add(flowKey, weight, 1, job)
-    if (owner) owner.place = place
+    const waiting = new WaitingJob(job)
+    this.#queue.add(flowKey, weight, 1, waiting)
+    if (owner) owner.waiting = waiting
   }
 
   dequeue(): Job | undefined {
-    return this.#queue.shift()
+    return this.#queue.shift()?.job
   }
 
   /** Takes a job out unserved. */
-  takeOut({ place }: Owner): void {
-    if (place) this.#queue.remove(place)
+  takeOut({ waiting }: Owner): void {
+    if (waiting) this.#queue.remove(waiting)
   }
 
   filter(): Job[] {
-    return [...this.#queue]
+    return Array.from(this.#queue, ({ job }) => job)
   }
 
   setPriority(): void {

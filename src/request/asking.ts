@@ -44,7 +44,7 @@ export class Asking {
 
   #ask(entry: Entry, spec: RequestSpec): void {
     const back = spec === entry.spec ? entry.comeBack : undefined
-    const wait = new Wait(entry, spec, this.#ends, back?.sinceMs ?? this.clock.now(), back?.order)
+    const wait = new Wait(entry, spec, this.#ends, back?.sinceMs ?? this.clock.now(), back?.order ?? 0)
     // Almost always the only one, and an array that grows takes room for 16 more.
     entry.waits = entry.waits.length === 0 ? [wait] : [...entry.waits, wait]
     spec.pool.permits.request(wait)

@@ -1,4 +1,4 @@
-import type { Place } from '../dispatch/fair-queue.js'
+import type { Line } from '../dispatch/fair-queue.js'
 import type { Grant, TokenRequest } from '../dispatch/grant.js'
 import type { Entry, RequestSpec } from './entry.js'
 
@@ -13,14 +13,17 @@ export interface WaitEnds {
  * where it is.
  */
 export class Wait implements TokenRequest {
-  place: Place<TokenRequest> | undefined = undefined
+  line: Line<TokenRequest> | undefined = undefined
+  cost = 0
+  previous: TokenRequest | undefined = undefined
+  next: TokenRequest | undefined = undefined
 
   constructor(
     readonly entry: Entry,
     readonly spec: RequestSpec,
     private readonly ends: WaitEnds,
     readonly sinceMs: number,
-    public order: number | undefined,
+    public order: number,
   ) {}
 
   get pool(): number {

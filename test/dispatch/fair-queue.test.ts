@@ -1,68 +1,83 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FairQueue } from '../../src/dispatch/fair-queue.js'
+import { FairQueue, type Place } from '../../src/dispatch/fair-queue.js'
+import { UNPLACED } from './unplaced.js'
 
-function drain<T>(queue: FairQueue<T>, count = Number.POSITIVE_INFINITY): T[] {
-  const items: T[] = []
-  for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-    items.push(item)
-    if (items.length >= count) break
+interface Item extends Place<Item> {
+  readonly name: string
+}
+
+function items(...names: string[]): Item[] {
+  return names.map((name) => ({ ...UNPLACED, name }))
+}
+
+function fill(queue: FairQueue<Item>, key: string, weight: number, cost: number, ...names: string[]): Item[] {
+  const added = items(...names)
+  for (const item of added) queue.add(key, weight, cost, item)
+  return added
+}
+
+function drain(queue: FairQueue<Item>, count = Number.POSITIVE_INFINITY): string[] {
+  const names: string[] = []
+  for (let item = queue.shift(); item; item = queue.shift()) {
+    names.push(item.name)
+    if (names.length >= count) break
   }
-  return items
+  return names
 }
 
 describe('FairQueue', () => {
   test('serves first come, first served inside a flow', () => {
-    const queue = new FairQueue<number>()
-    for (const item of [1, 2, 3]) queue.add('a', 1, 1, item)
-    expect(drain(queue)).toEqual([1, 2, 3])
+    const queue = new FairQueue<Item>()
+    fill(queue, 'a', 1, 1, '1', '2', '3')
+    expect(drain(queue)).toEqual(['1', '2', '3'])
   })
 
   test('shares turns by weight', () => {
-    const queue = new FairQueue<string>()
+    const queue = new FairQueue<Item>()
     for (let i = 0; i < 300; i++) {
-      queue.add('light', 1, 1, 'light')
-      queue.add('heavy', 4, 1, 'heavy')
+      fill(queue, 'light', 1, 1, 'light')
+      fill(queue, 'heavy', 4, 1, 'heavy')
     }
-    const heavy = drain(queue, 100).filter((item) => item === 'heavy').length
+    const heavy = drain(queue, 100).filter((name) => name === 'heavy').length
     expect(heavy).toBe(80)
   })
 
   test('an idle flow comes back without credit', () => {
-    const queue = new FairQueue<string>()
-    for (let i = 0; i < 20; i++) queue.add('busy', 1, 1, 'busy')
+    const queue = new FairQueue<Item>()
+    for (let i = 0; i < 20; i++) fill(queue, 'busy', 1, 1, 'busy')
     drain(queue, 10)
-    for (let i = 0; i < 20; i++) queue.add('late', 1, 1, 'late')
+    for (let i = 0; i < 20; i++) fill(queue, 'late', 1, 1, 'late')
     const next = drain(queue, 10)
-    expect(next.filter((item) => item === 'late').length).toBe(5)
+    expect(next.filter((name) => name === 'late').length).toBe(5)
   })
 
   test('a flow that emptied still pays for what it took', () => {
-    const queue = new FairQueue<string>()
-    queue.add('a', 1, 10, 'a')
-    for (let i = 0; i < 20; i++) queue.add('b', 1, 1, 'b')
+    const queue = new FairQueue<Item>()
+    fill(queue, 'a', 1, 10, 'a')
+    for (let i = 0; i < 20; i++) fill(queue, 'b', 1, 1, 'b')
     expect(drain(queue, 1)).toEqual(['a'])
-    queue.add('a', 1, 10, 'a')
+    fill(queue, 'a', 1, 10, 'a')
     expect(drain(queue, 10)).toEqual(Array(10).fill('b'))
   })
 
   test('who comes back stands where it would had it never left, and its flow no longer pays for it', () => {
-    const queue = new FairQueue<string>()
-    const places = ['a1', 'a2', 'a3'].map((item) => queue.add('a', 1, 1, item))
-    for (const item of ['b1', 'b2', 'b3']) queue.add('b', 1, 1, item)
+    const queue = new FairQueue<Item>()
+    const [a1, a2] = fill(queue, 'a', 1, 1, 'a1', 'a2', 'a3')
+    fill(queue, 'b', 1, 1, 'b1', 'b2', 'b3')
     expect(drain(queue, 4)).toEqual(['a1', 'b1', 'a2', 'b2'])
-    queue.add('a', 1, 1, 'a1', places[0]!.order)
-    queue.add('a', 1, 1, 'a4')
-    queue.add('a', 1, 1, 'a2', places[1]!.order)
+    queue.add('a', 1, 1, a1!)
+    fill(queue, 'a', 1, 1, 'a4')
+    queue.add('a', 1, 1, a2!)
     expect(drain(queue)).toEqual(['a1', 'a2', 'a3', 'b3', 'a4'])
   })
 
   test('peek shows fair order, bounded by flow, and changes nothing', () => {
-    const queue = new FairQueue<string>()
-    for (const item of ['a1', 'a2', 'a3']) queue.add('a', 1, 1, item)
-    for (const item of ['b1', 'b2']) queue.add('b', 1, 1, item)
-    expect(queue.peek(4, () => 2).map(({ item }) => item)).toEqual(['a1', 'b1', 'a2', 'b2'])
-    expect(queue.peek(9, (key) => (key === 'a' ? 0 : 9)).map(({ item }) => item)).toEqual(['b1', 'b2'])
+    const queue = new FairQueue<Item>()
+    fill(queue, 'a', 1, 1, 'a1', 'a2', 'a3')
+    fill(queue, 'b', 1, 1, 'b1', 'b2')
+    expect(queue.peek(4, () => 2).map(({ name }) => name)).toEqual(['a1', 'b1', 'a2', 'b2'])
+    expect(queue.peek(9, (key) => (key === 'a' ? 0 : 9)).map(({ name }) => name)).toEqual(['b1', 'b2'])
     expect(queue.size).toBe(5)
   })
 
@@ -74,25 +89,26 @@ describe('FairQueue', () => {
     )
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-        const queue = new FairQueue<number>()
-        const places = new Map<number, ReturnType<typeof queue.add>>()
-        let next = 0
+        const queue = new FairQueue<Item>()
+        const waiting: Item[] = []
+        const left: Item[] = []
         for (const now of steps) {
           if ('add' in now) {
-            places.set(next, queue.add(now.add, now.add === 'a' ? 3 : 1, now.cost, next))
-            next++
+            waiting.push(...fill(queue, now.add, now.add === 'a' ? 3 : 1, now.cost, `${waiting.length + left.length}`))
           } else if ('remove' in now) {
-            const place = places.get(now.remove)
-            if (place) expect(queue.remove(place)).toBe(places.delete(now.remove))
+            const [item] = waiting.splice(now.remove, 1)
+            if (item) expect(queue.remove(item)).toBe(true)
+            if (item) left.push(item)
+            if (left[0]) expect(queue.remove(left[0])).toBe(false)
           } else {
             const [foretold] = queue.peek(1, () => 1)
             const item = queue.shift()
-            expect(item).toBe(foretold?.item)
-            if (item !== undefined) places.delete(item)
+            expect(item).toBe(foretold)
+            if (item) left.push(...waiting.splice(waiting.indexOf(item), 1))
           }
-          expect(queue.size).toBe(places.size)
+          expect(queue.size).toBe(waiting.length)
         }
-        expect(new Set(drain(queue))).toEqual(new Set(places.keys()))
+        expect(new Set(drain(queue))).toEqual(new Set(waiting.map(({ name }) => name)))
       }),
     )
   })

@@ -5,6 +5,7 @@ import { MemoryGroup } from '../../src/limits/memory-group.js'
 import type { GroupSpec, GroupUsage } from '../../src/limits/store.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
 import { ProbedStore, StoppableClock } from './probes.js'
+import { UNPLACED } from './unplaced.js'
 
 export const LEASE_MS = 9_000
 export const SLACK_MS = 50
@@ -106,6 +107,7 @@ export class Process {
       grantedAtMs: Number.NaN,
       refusals: [],
       request: {
+        ...UNPLACED,
         pool: 0,
         flowKey: 'flow',
         tenant: 'tenant',

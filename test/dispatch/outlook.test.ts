@@ -6,6 +6,7 @@ import { Waiters } from '../../src/dispatch/waiters.js'
 import type { ExchangeReply } from '../../src/limits/store.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
 import { groupOf, rate } from './small-fleet.js'
+import { UNPLACED } from './unplaced.js'
 
 /** 60 requests a minute: each is a second of the whole capacity. */
 const SPEC = groupOf(rate('requests', 60))
@@ -19,6 +20,7 @@ function outlookOf(said: Said = {}, waiting = 0, synced = true): Outlook {
   const waiters = new Waiters(SPEC)
   for (let i = 0; i < waiting; i++) {
     const request: TokenRequest = {
+      ...UNPLACED,
       ...ASKED,
       tenant: 'tenant',
       tenantWeight: 1,

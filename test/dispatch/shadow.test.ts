@@ -3,6 +3,7 @@ import type { Grant, TokenRequest } from '../../src/dispatch/grant.js'
 import { Shadow } from '../../src/dispatch/shadow.js'
 import { type Fleet, SLACK_MS } from './fleet.js'
 import { fleetOf, MINUTE_MS, tokenFleetOf } from './small-fleet.js'
+import { UNPLACED } from './unplaced.js'
 
 async function rig(fleet: Fleet) {
   const { dispatcher, clock } = await fleet.join()
@@ -11,6 +12,7 @@ async function rig(fleet: Fleet) {
   const ask = (more: Partial<TokenRequest> = {}): Grant => {
     const grants: Grant[] = []
     shadow.request({
+      ...UNPLACED,
       pool: 0,
       flowKey: 'flow',
       tenant: 'tenant',

@@ -4,6 +4,7 @@ import { isUnheard } from '../../src/dispatch/local-flow.js'
 import { Waiters } from '../../src/dispatch/waiters.js'
 import { MAX_COSTS } from '../../src/limits/store.js'
 import { groupOf, MINUTE_MS, rate, slots } from './small-fleet.js'
+import { UNPLACED } from './unplaced.js'
 
 const SPEC = groupOf(rate('tokens', 1_000, MINUTE_MS, 'tokens'), slots('calls', 10))
 
@@ -11,6 +12,7 @@ function rig(spec = SPEC) {
   const waiters = new Waiters(spec)
   const add = (more: Partial<TokenRequest> = {}) => {
     const request: TokenRequest = {
+      ...UNPLACED,
       pool: 0,
       flowKey: 'flow',
       tenant: 'tenant',
@@ -174,9 +176,9 @@ describe('a flow', () => {
     const { waiters, add, flow } = rig()
     const [first, second] = [add(), add()]
     waiters.remove(first, true)
-    expect(flow().first!.item).toBe(second)
-    add({ order: first.order! })
-    expect(flow().first!.item.order).toBe(first.order)
+    expect(flow().first).toBe(second)
+    add({ order: first.order })
+    expect(flow().first!.order).toBe(first.order)
   })
 })
 
