@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { RedisConnection, RedisStore, redisErrorCode } from '../../src/limits/redis-store.js'
@@ -235,6 +236,13 @@ describe('the Redis store', () => {
     expect(JSON.stringify({ ...error, stack: error.stack })).not.toContain('hunter2')
     lost.close()
   })
+})
+
+test('no script has a long bracket within another: the Lua of Redis as its makers build it refuses that', () => {
+  const scripts = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.lua'))
+  expect(scripts.length).toBeGreaterThan(10)
+  const nested = scripts.filter((path) => /\[\[(?:(?!\]\])[\s\S])*\[\[/.test(readFileSync(`src/${path}`, 'utf8')))
+  expect(nested).toEqual([])
 })
 
 describe('the Redis store on injected time', () => {

@@ -3,7 +3,8 @@ First part of every script: what the group knows, as one packed string, and its 
 The same rules as the memory group (ledger.ts, window.ts, control.ts). Names in capitals are constants of store.ts.
 
 KEYS[1]  {namespace:group}:core  string: all below, packed with cmsgpack
-ARGV[1]  what the process is configured with: [[id, kind, limit, windowMs, holdMs, …], pools, draws, memoryMs, keepMs]
+ARGV[1]  what the process is configured with, as JSON: [limits, pools, draws, memoryMs, keepMs]; a limit is 5 values, flat: id,
+         kind, limit, windowMs, holdMs
 ARGV[2]  now in ms; '' for Redis TIME
 ARGV[3]  what the script is asked
 
