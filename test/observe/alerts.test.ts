@@ -239,6 +239,56 @@ describe('an alert', () => {
     expect(refusing.tried(), 'what is not there will not be').toBe(1)
     expect(logged.filter((line) => line.includes('not sent'))).toEqual([])
   })
+
+  describe('that turns while its webhook is being retried', () => {
+    /** A webhook that refuses for long enough, until told otherwise. */
+    async function turning() {
+      const clock = new VirtualClock()
+      const numbers = new Numbers()
+      const rules = [{ rule: 'queue-full' as const, clear: '1s' }]
+      const refused = Array<number>(1_000).fill(500)
+      const hook = await webhookOf(refused)
+      const { alerts, notices } = judgeOf(clock, numbers, { rules, webhook: hook.url })
+      const pass = (what: string, isSo: () => boolean) =>
+        until(what, async () => {
+          await clock.advanceAsync(500)
+          return isSo()
+        })
+      const turn = async (queued: number) => {
+        numbers.queued = queued
+        for (let seconds = 0; seconds < 3; seconds++) {
+          await alerts.check()
+          await clock.advanceAsync(1_000)
+        }
+      }
+      const accept = () => refused.splice(0)
+      return { ...hook, turn, pass, accept, notices }
+    }
+
+    test('ends there too, and the next one is told', async () => {
+      const { posts, tried, turn, pass, accept, notices } = await turning()
+      await turn(95)
+      await pass('a try', () => tried() > 0)
+      await turn(0)
+      accept()
+      await pass('the end', () => posts.at(-1)?.state === 'ok')
+      await turn(95)
+      await pass('the next beginning', () => posts.at(-1)?.state === 'firing')
+      expect(notices.map(({ state }) => state)).toEqual(['firing', 'ok', 'firing'])
+    })
+
+    test('and turns back: the receiver has it as it stands, and its end', async () => {
+      const { posts, tried, turn, pass, accept } = await turning()
+      await turn(95)
+      await pass('a try', () => tried() > 0)
+      await turn(0)
+      await turn(95)
+      accept()
+      await pass('the post', () => posts.at(-1)?.state === 'firing')
+      await turn(0)
+      await pass('the end', () => posts.at(-1)?.state === 'ok')
+    })
+  })
 })
 
 async function lost(): Promise<never> {

@@ -35,9 +35,10 @@ export class Alerts {
   readonly #webhook: Webhook | undefined
   /** What only this process can judge. */
   #own: Standings = {}
-  /** Notices on their way, and those that arrived since the last check. */
-  readonly #telling = new Set<string>()
-  readonly #told = new Set<string>()
+  /** Of what was told by this process and is on its way to the webhook: the state told last, by the alert's key. */
+  readonly #said = new Map<string, Standing['state']>()
+  /** The state that the webhook got last, by the alert's key, until it is written down. */
+  readonly #delivered = new Map<string, Standing['state']>()
   #timer: TimerHandle | undefined
   #dueMs = Number.POSITIVE_INFINITY
   #lastCheckMs = Number.NEGATIVE_INFINITY
@@ -49,8 +50,10 @@ export class Alerts {
     const { config, clock, events, logger } = options
     this.#minutes = minutesNeeded(config.rules)
     if (config.webhook) {
-      const warn = (details: object, message: string) => logger?.warn(details, message)
-      this.#webhook = new Webhook(config.webhook, clock, warn)
+      this.#webhook = new Webhook(config.webhook, clock, {
+        settled: (notice) => this.#settled(notice),
+        warn: (details, message) => logger?.warn(details, message),
+      })
     }
     if (config.rules.length === 0) return
     events.on('outcome', () => this.#soon())
@@ -93,17 +96,22 @@ export class Alerts {
     this.#arm(this.#own)
     if (config.rules.every(({ rule }) => rule === 'isolated')) return
     const former = await book.claim()
-    if (!former) return
+    if (!former) return this.#handOver()
     const view = await look(this.#minutes)
+    const delivered = new Map(this.#delivered)
     const next: Record<string, Standing> = {}
     for (const [key, [rule, measured]] of measureAll(config.rules, view)) {
       const standing = this.#next(key, former[key], rule, measured)
       if (standing) next[key] = standing
     }
     // Without a webhook, to be written is to be told.
-    const untold = Object.entries(next).filter(([, { state, told }]) => state !== told)
+    const untold = Object.entries(next).filter(([key, { state, told }]) => state !== (this.#said.get(key) ?? told))
     if (!this.#webhook) for (const [key, standing] of untold) next[key] = { ...standing, told: standing.state }
-    if (!(await book.write(next))) return
+    if (!(await book.write(next))) return this.#handOver()
+    for (const [key, state] of delivered) {
+      if (this.#delivered.get(key) === state) this.#delivered.delete(key)
+      if (this.#said.get(key) === state) this.#said.delete(key)
+    }
     for (const [key, standing] of untold) this.#tell(key, standing)
     this.#arm(next)
   }
@@ -129,8 +137,8 @@ export class Alerts {
 
   #next(key: string, former: Standing | undefined, rule: RuleConfig, measured: Measured | undefined) {
     const { clock } = this.#options
-    const arrived = former && this.#told.delete(`${key}|${former.state}`)
-    const known = arrived ? { ...former, told: former.state } : former
+    const told = this.#delivered.get(key)
+    const known = former && told ? { ...former, told } : former
     // Nothing to judge is no alert: what was one is over once it has been so for long enough.
     const found = measured ?? (known && { ...known, breached: false })
     return found && step(known, found, rule, clock.wallMs())
@@ -138,8 +146,6 @@ export class Alerts {
 
   #tell(key: string, standing: Standing): void {
     const { events, logger, namespace } = this.#options
-    const id = `${key}|${standing.state}`
-    if (this.#telling.has(id)) return
     const [rule = '', pool] = splitKey(key)
     const { state, value, threshold, sinceMs } = standing
     const message = state === 'firing' ? standing.message : `over: ${standing.message}`
@@ -158,13 +164,22 @@ export class Alerts {
     logger?.[state === 'firing' ? 'warn' : 'info']({ alert: rule, pool, state, value, threshold }, message)
     events.emitSafely('alert', notice)
     if (!this.#webhook) return
-    this.#telling.add(id)
-    void this.#webhook.post(notice).then(() => {
-      this.#telling.delete(id)
-      if (this.#closed || key in this.#own) return
-      this.#told.add(id)
-      this.#soon()
-    })
+    if (!(key in this.#own)) this.#said.set(key, state)
+    this.#webhook.post(notice)
+  }
+
+  #settled({ rule, pool = '', state }: AlertNotice): void {
+    const key = `${rule}|${pool}`
+    if (this.#closed || key in this.#own) return
+    this.#delivered.set(key, state)
+    this.#soon()
+  }
+
+  /** Another process judges, and tells what the book has as untold: what waits here would come after its word. */
+  #handOver(): void {
+    this.#webhook?.forget(({ rule, pool = '' }) => !(`${rule}|${pool}` in this.#own))
+    this.#said.clear()
+    this.#delivered.clear()
   }
 
   #soon(): void {
