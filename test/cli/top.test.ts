@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import picocolors from 'picocolors'
 import stringWidth from 'string-width'
@@ -135,7 +137,10 @@ describe('headgate top', () => {
   })
 
   it.each([
-    ['a wrong key', () => ['--url', gateway.url, '--key', 'wrong'], 'asks for a key'],
+    ['no key', () => ['--url', gateway.url], 'asks for a key: set HEADGATE_API_KEYS, or pass --key'],
+    ['a wrong key', () => ['--url', gateway.url, '--key', 'wrong'], 'does not take the key of --key'],
+    ['a key that no header takes', () => ['--url', gateway.url, '--key', '钥匙'], '--key: expected a key of printable'],
+    ['a URL with a password', () => ['--url', 'http://me:secret@h/'], 'pass a key with --key'],
     ['no gateway', () => ['--url', redis.url.replace('redis', 'http')], 'does not answer'],
     ['no URL', () => ['--url', 'nonsense'], 'expected an http or https URL'],
     ['no Redis in the config', () => ['--redis'], 'no Redis is configured'],
@@ -144,6 +149,73 @@ describe('headgate top', () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
     expect(stderr).toContain(message)
     expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+  })
+})
+
+describe('headgate top of what is no gateway', () => {
+  /** Answers everything so. */
+  async function serverOf(status: number, headers: Record<string, string>, body: string): Promise<string> {
+    return serve((_, response) => response.writeHead(status, headers).end(body))
+  }
+
+  async function serve(listener: http.RequestListener): Promise<string> {
+    const server = http.createServer(listener).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  it.each([
+    [
+      'a web page',
+      200,
+      { 'content-type': 'text/html; charset=utf-8' },
+      '<!doctype html>\n<title>\u001b[31mRouter</title>',
+      'expected its figures as JSON at /api/v1/monitoring/stats, got text/html: <!doctype html> <title> [31mRouter</title>',
+    ],
+    [
+      'JSON of another kind',
+      200,
+      { 'content-type': 'application/json' },
+      '{"ok":true}',
+      'got application/json: {"ok":true}',
+    ],
+    ['an empty answer', 204, {}, '', 'got no content type: nothing'],
+    [
+      'a redirect',
+      302,
+      { location: 'https://sso.example/' },
+      '',
+      'redirects (302) to https://sso.example/: pass that as --url',
+    ],
+    [
+      'a refusal',
+      403,
+      {},
+      '{"error":{"message":"Host evil: set HEADGATE_API_KEYS to serve others"}}',
+      'refuses (403): Host evil: set',
+    ],
+    ['an error', 502, {}, '<h1>Bad gateway</h1>', 'answers 502: <h1>Bad gateway</h1>'],
+    ['another API', 404, {}, '{}', 'has no monitoring API'],
+  ])('says so: %s', async (_, status, headers, body, message) => {
+    const url = await serverOf(status, headers as Record<string, string>, body)
+    const { code, stdout, stderr } = await runCli(['top', '--once', '--url', url])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toContain(message)
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+  })
+
+  it('goes through a proxy that serves the gateway below a path', async () => {
+    const proxy = await serve(async ({ url = '', headers: { authorization = '' } }, response) => {
+      if (!url.startsWith('/headgate/')) return response.writeHead(404).end()
+      const answer = await fetch(gateway.url + url.slice('/headgate'.length), { headers: { authorization } })
+      return response.writeHead(answer.status).end(await answer.text())
+    })
+    const { stdout } = await runCli(['top', '--once', '--url', `${proxy}/headgate/`, '--key', GATEWAY_KEY])
+    expect(stdout).toMatch(/^headgate {2}gateway 127\.0\.0\.1:\d+\/headgate {2}namespace watched/)
   })
 })
 

@@ -39,7 +39,11 @@ async function top(flags: TopFlags): Promise<void> {
   const { env } = process
   loadDotEnv(process.cwd(), env)
   const fromRedis = flags.redis === true || flags.config !== undefined
-  const source = fromRedis ? await redisSource(flags.config, env) : gatewaySource(flags.url, flags.key ?? keyIn(env))
+  const source = fromRedis
+    ? await redisSource(flags.config, env)
+    : flags.key === undefined
+      ? gatewaySource(flags.url, keyIn(env), 'HEADGATE_API_KEYS here')
+      : gatewaySource(flags.url, flags.key, '--key')
   const everyMs = Math.max(LEAST_EVERY_MS, flags.every)
   try {
     if (flags.once) print(await source.read(), flags, source)

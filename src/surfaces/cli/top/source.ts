@@ -17,33 +17,91 @@ export interface Source {
   close(): Promise<void>
 }
 
-/** A running gateway's monitoring API. */
-export function gatewaySource(url: string, apiKey: string | undefined): Source {
-  const base = URL.canParse(url) ? new URL(url) : undefined
-  if (!base || !/^https?:$/.test(base.protocol))
-    throw new CliError(`--url: expected an http or https URL, got "${url}"`)
-  const { host } = base
-  const stats = new URL('/api/v1/monitoring/stats', base)
+const STATS_PATH = '/api/v1/monitoring/stats'
+
+/** A running gateway's monitoring API; `url` may have a path, where a proxy serves it below one. `keySource` says whose key it is. */
+export function gatewaySource(url: string, apiKey: string | undefined, keySource: string): Source {
+  const base = baseOf(url)
+  const place = base.host + base.pathname
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
+    throw new CliError(`${keySource}: expected a key of printable ASCII characters without spaces`)
   const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
   return {
-    name: `gateway ${host}`,
+    name: `gateway ${place}`,
     async read() {
       const signal = AbortSignal.timeout(READ_LIMIT_MS)
-      const response = await fetch(stats, { headers, redirect: 'error', signal }).catch((error: Error) => {
+      const stats = base.origin + base.pathname + STATS_PATH
+      const response = await fetch(stats, { headers, redirect: 'manual', signal }).catch((error: Error) => {
         const cause = error.cause instanceof Error ? error.cause.message || error.cause.name : error.message
-        throw new Error(`the gateway at ${host} does not answer: ${cause}`)
+        throw new Error(`the gateway at ${place} does not answer: ${cause}`)
       })
-      if (response.status === 401 || response.status === 403) {
-        throw new CliError(`the gateway at ${host} asks for a key: set HEADGATE_API_KEYS, or pass --key`)
-      }
-      if (response.status === 404) {
-        throw new CliError(`${host} has no monitoring API: not a Headgate gateway, or one with monitoring: false`)
-      }
-      if (!response.ok) throw new Error(`the gateway at ${host} answers ${response.status}`)
-      return (await response.json()) as MonitoringStats
+      const text = await response.text()
+      refuse(response, text, place, apiKey === undefined ? undefined : keySource)
+      const found = parsed(text)
+      if (isStats(found)) return found
+      const type = response.headers.get('content-type')?.split(';')[0] ?? 'no content type'
+      throw new CliError(
+        `${place} is no Headgate gateway: expected its figures as JSON at ${STATS_PATH}, got ${type}: ${excerpt(text)}`,
+      )
     },
     async close() {},
   }
+}
+
+/** Without a slash at the end of its path. */
+function baseOf(url: string): { readonly host: string; readonly origin: string; readonly pathname: string } {
+  const base = URL.canParse(url) ? new URL(url) : undefined
+  if (!base || !/^https?:$/.test(base.protocol))
+    throw new CliError(`--url: expected an http or https URL, got "${url}"`)
+  if (base.username || base.password || base.search || base.hash)
+    throw new CliError(`--url: expected a scheme, a host and perhaps a path, no more; pass a key with --key`)
+  const { host, origin, pathname } = base
+  return { host, origin, pathname: pathname.replace(/\/+$/, '') }
+}
+
+/** Throws for any status but success. */
+function refuse({ status, ok, headers }: Response, text: string, place: string, keySource: string | undefined): void {
+  if (status === 401) {
+    const said =
+      keySource === undefined
+        ? 'asks for a key: set HEADGATE_API_KEYS, or pass --key'
+        : `does not take the key of ${keySource}: expected one of its HEADGATE_API_KEYS`
+    throw new CliError(`the gateway at ${place} ${said}`)
+  }
+  if (status === 403) throw new CliError(`the gateway at ${place} refuses (403): ${messageIn(text)}`)
+  if (status === 404) {
+    throw new CliError(
+      `${place} has no monitoring API: not a Headgate gateway, one below another path, or one with monitoring: false`,
+    )
+  }
+  if (status >= 300 && status < 400)
+    throw new CliError(`${place} redirects (${status}) to ${headers.get('location') ?? 'nowhere'}: pass that as --url`)
+  if (!ok) throw new Error(`the gateway at ${place} answers ${status}: ${messageIn(text)}`)
+}
+
+function isStats(value: unknown): value is MonitoringStats {
+  const { pools, processes, totals } = (value ?? {}) as Partial<MonitoringStats>
+  return typeof pools === 'object' && Array.isArray(processes) && typeof totals === 'object'
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** What an error of the gateway says; of another's answer, how it begins. */
+function messageIn(text: string): string {
+  const message = (parsed(text) as { error?: { message?: unknown } } | undefined)?.error?.message
+  return typeof message === 'string' ? excerpt(message, message.length) : excerpt(text)
+}
+
+/** One line that no terminal obeys. */
+function excerpt(text: string, most = 60): string {
+  const line = text.replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim()
+  return line === '' ? 'nothing' : line.length > most ? `${line.slice(0, most)}…` : line
 }
 
 /** Redis itself, without becoming part of the fleet; its limits are read as this config has them. */
