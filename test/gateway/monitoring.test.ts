@@ -32,6 +32,20 @@ describe('the monitoring API', () => {
     })
   })
 
+  test.each([
+    [MINUTES, '?windowMinutes=5', 'windowMinutes: expected no other query parameter than window_minutes'],
+    [MINUTES, '?window_minutes=5&pool=glm', 'pool: expected no other query parameter than window_minutes'],
+    [MINUTES, '?window_minutes=5&window_minutes=60', 'window_minutes: expected it once, got it 2 times'],
+    [STATS, '?window_minutes=5', 'window_minutes: expected no query parameter'],
+  ])('turns what it would have to ignore away: %s%s', async (path, query, message) => {
+    const gateway = await startGateway(await simulatorOf())
+    const response = await fetch(`${gateway.url}${path}${query}`)
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({
+      error: { message, param: message.split(':')[0], code: 'bad_request' },
+    })
+  })
+
   test('needs a key where there are keys', async () => {
     const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'k1' } })
     for (const path of [STATS, MINUTES]) {
