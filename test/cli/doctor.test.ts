@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import http from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createHeadgate } from '../../src/index.js'
@@ -238,6 +239,59 @@ describe('headgate doctor', () => {
       said: expect.stringContaining('observed'),
     })
     expect(beside.answers[1]).toMatch(/pools of the same name are governed in namespace .*observed too/)
+  })
+
+  it('warns of a long window that is spent', async () => {
+    const limits = { requests: ['2/1d', '2/1m'] as const, concurrency: 5 }
+    const glm = { provider: 'glm', apiKey: KEY, baseURL: simulator.baseURL, limits }
+    const options = { redis: redis.url, namespace: 'spent', pools: { glm } }
+    const gate = createHeadgate(options)
+    for (let n = 0; n < 2; n++) await gate.complete({ pool: 'glm', messages: [{ role: 'user', content: 'hi' }] })
+    await gate.close()
+    const config = await fileOf('headgate.json', JSON.stringify(options))
+    const { code, check, answers } = await examine({}, '--config', config)
+    expect(code).toBe(0)
+    expect(check('limit.pool:glm:requests:86400000')).toMatchObject({
+      status: 'warning',
+      said: '2 of 2 requests per 1d used: calls wait until what was used first is 1d old',
+      advice: expect.stringContaining('name a fallback pool'),
+    })
+    expect(check('limit.pool:glm:requests:60000')?.status, 'a fleet that is busy').toBe('ok')
+    expect(answers[2]).toContain('2 of 2 requests per 1d used')
+    expect((await examine({}, '--config', config, '--strict')).code).toBe(1)
+  })
+
+  it('warns of models that the provider does not list, and names those that are like them', async () => {
+    const listed = ['other', 'glm-4.6', 'glm-4-air', 'named:latest']
+    const provider = http.createServer((_, response) => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ object: 'list', data: listed.map((id) => ({ id })) }))
+    })
+    await once(provider.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => {
+      provider.close()
+    })
+    const baseURL = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/v1`
+    const glm = {
+      provider: 'glm',
+      apiKey: KEY,
+      baseURL,
+      models: ['glm-4-plus', 'glm-4.6', 'named'],
+      limits: { concurrency: 5 },
+    }
+    const config = await fileOf(
+      'headgate.json',
+      JSON.stringify({ redis: redis.url, namespace: 'listed', pools: { glm } }),
+    )
+    const { code, check } = await examine({}, '--config', config)
+    expect(code).toBe(0)
+    expect(check('pool.glm.key')?.status).toBe('ok')
+    expect(check('pool.glm.models')).toMatchObject({
+      status: 'warning',
+      said: 'the provider does not list glm-4-plus',
+      advice: expect.stringContaining('it lists glm-4-air, glm-4.6, named:latest, and 1 more'),
+    })
+    expect((await examine({}, '--config', config, '--strict')).code).toBe(1)
   })
 
   it('knows a pool that an operator paused', async () => {

@@ -153,7 +153,10 @@ class SimulatorServer implements Simulator {
   #models(request: IncomingMessage, response: ServerResponse): void {
     if (this.#options.apiKey !== undefined && !this.#takesKeyOf(request)) {
       this.#refuse(response, this.#profile.refuse({ why: 'auth' }), undefined)
-    } else sendJson(response, 200, { object: 'list', data: [{ id: this.#profile.name }] })
+    } else {
+      // It takes any model, so it names none.
+      sendJson(response, 200, { object: 'list', data: [] })
+    }
   }
 
   /** Wherever the profile's wire has its key, it is the last word of its header. */

@@ -46,7 +46,7 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   try {
     const redis = await lookAtRedis(config, readable, observer)
     const pools = [...(config?.pools.values() ?? [])]
-    const providers = await Promise.all(pools.map(checkProvider))
+    const providers = (await Promise.all(pools.map(checkProvider))).flat()
     const calls = flags.call && options ? await oneByOne(pools, (pool) => tryCall(pool, options)) : []
     const all = unique([
       ...checks,

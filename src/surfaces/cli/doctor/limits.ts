@@ -4,6 +4,8 @@ import type { ObservedGroup } from '../../../observer.js'
 import { type Check, checkOf, msText } from './check.js'
 
 const NEARLY_FULL_SHARE = 0.95
+/** A window that a person notices when it is spent; shorter ones are full whenever a fleet is busy. */
+const LONG_WINDOW_MS = 3_600_000
 /** A pool that only learns its slots is given so many to begin with: see the plan of limits. */
 const LEARNED_ONLY = 4096
 
@@ -68,8 +70,16 @@ function judgeLimit({ spec, usage }: LimitStanding): Check[] {
       ),
     )
   }
-  if (verdicts.length === 0 && usage.used >= usage.limit * NEARLY_FULL_SHARE) {
-    verdicts.push(check.ok(`${usage.used} of ${configuredText(spec)} used now: calls wait for it`))
+  if (usage.used >= usage.limit * NEARLY_FULL_SHARE) {
+    if (spec.windowMs >= LONG_WINDOW_MS) {
+      const state = usage.used >= usage.limit ? 'calls wait' : 'soon calls wait'
+      const said = `${usage.used} of ${configuredText({ ...spec, limit: usage.limit })} used: ${state} until what was used first is ${windowText(spec.windowMs)} old`
+      const advice =
+        "raise the limit if the account has more; else name a fallback pool, or give tenants limits of their own: one of them can't spend it all then"
+      verdicts.push(check.warning(said, advice))
+    } else if (verdicts.length === 0) {
+      verdicts.push(check.ok(`${usage.used} of ${configuredText(spec)} used now: calls wait for it`))
+    }
   }
   return verdicts
 }

@@ -9,11 +9,23 @@ const REACH_LIMIT_MS = 10_000
 const CALL_LIMIT_MS = 30_000
 const MAX_NAMED = 3
 
-/** Whether a pool's provider can be reached and takes the key, by a GET that costs nothing. */
-export async function checkProvider(pool: PoolConfig): Promise<Check> {
-  const check = checkOf(`pool.${pool.name}.key`, `${pool.name}: provider`)
-  const { provider, apiKey, baseURL } = pool
+/** Whether a pool's provider can be reached, takes the key and has the models, by a GET that costs nothing. */
+export async function checkProvider(pool: PoolConfig): Promise<Check[]> {
+  const { provider, baseURL } = pool
   const url = provider.keyUrl?.(baseURL) ?? chatUrlOf(baseURL, '/models')
+  const { check, body } = await tryKey(pool, url)
+  // Where the key is tried elsewhere, the answer has no models, or other names for them (Azure: not its deployments').
+  return check.status === 'ok' && !provider.keyUrl ? [check, ...judgeModels(pool, body)] : [check]
+}
+
+interface Tried {
+  readonly check: Check
+  readonly body?: unknown
+}
+
+async function tryKey(pool: PoolConfig, url: string): Promise<Tried> {
+  const check = checkOf(`pool.${pool.name}.key`, `${pool.name}: provider`)
+  const { provider, apiKey } = pool
   const { host } = new URL(url)
   const sentMs = performance.now()
   let response: Response
@@ -24,26 +36,22 @@ export async function checkProvider(pool: PoolConfig): Promise<Check> {
     response = await fetch(url, { headers, redirect: 'manual', signal: AbortSignal.timeout(REACH_LIMIT_MS) })
     text = await response.text()
   } catch (error) {
-    return check.problem(
-      `${host}: ${reasonOf(error)}`,
-      "check baseURL, DNS, firewall and proxy: this machine can't reach the provider",
-    )
+    const advice = "check baseURL, DNS, firewall and proxy: this machine can't reach the provider"
+    return { check: check.problem(`${host}: ${reasonOf(error)}`, advice) }
   }
   const took = msText(performance.now() - sentMs)
   const { status } = response
   if (status === 404 || status === 405) {
-    return check.skipped(
-      `${host} answers (${took}), but has no free way to try the key`,
-      'headgate doctor --call makes one small paid call',
-    )
+    const said = `${host} answers (${took}), but has no free way to try the key`
+    return { check: check.skipped(said, 'headgate doctor --call makes one small paid call') }
   }
-  if (status >= 300 && status < 400)
-    return check.problem(`${host} redirects (${status})`, 'correct baseURL: calls are not redirected')
-  const failure = provider.classify({ status, headers: Object.fromEntries(response.headers), body: bodyOf(text) })
-  if (failure) return refusal(check, failure, apiKey, host)
-  return check.ok(
-    `${host} takes the ${apiKey === undefined ? 'call without a key' : 'key'} (${took})${missing(pool, bodyOf(text))}`,
-  )
+  if (status >= 300 && status < 400) {
+    return { check: check.problem(`${host} redirects (${status})`, 'correct baseURL: calls are not redirected') }
+  }
+  const body = bodyOf(text)
+  const failure = provider.classify({ status, headers: Object.fromEntries(response.headers), body })
+  if (failure) return { check: refusal(check, failure, apiKey, host) }
+  return { check: check.ok(`${host} takes the ${apiKey === undefined ? 'call without a key' : 'key'} (${took})`), body }
 }
 
 /** One governed call for a single token, which the provider charges for. */
@@ -109,14 +117,33 @@ function adviceOf(error: unknown): string {
   return 'see what the provider says'
 }
 
-/** Models of the pool that the provider does not list; not all providers list all. */
-function missing({ models }: PoolConfig, body: unknown): string {
+/** Models of the pool that the provider does not list. A warning: not all providers list all. */
+function judgeModels({ name, models }: PoolConfig, body: unknown): Check[] {
   const data = (body as { data?: unknown } | null)?.data
-  const ids = new Set((Array.isArray(data) ? data : []).map((item) => String(item?.id ?? '').replace(/^models\//, '')))
+  const listed = (Array.isArray(data) ? data : []).map((item) => String(item?.id ?? '').replace(/^models\//, ''))
+  // Ollama lists the tag that it would take.
+  const ids = new Set([...listed, ...listed.map((id) => id.replace(/:latest$/, ''))])
   const unknown = ids.size === 0 ? [] : models.filter((model) => !ids.has(model))
-  if (unknown.length === 0) return ''
-  const more = unknown.length > MAX_NAMED ? `, and ${unknown.length - MAX_NAMED} more` : ''
-  return `; it does not list ${unknown.slice(0, MAX_NAMED).join(', ')}${more}`
+  if (unknown.length === 0) return []
+  const advice = `unless the provider takes names that it does not list (doctor --call tries one), correct the pool's models: it lists ${some(listed.sort(closestTo(unknown[0]!)))}`
+  return [
+    checkOf(`pool.${name}.models`, `${name}: models`).warning(`the provider does not list ${some(unknown)}`, advice),
+  ]
+}
+
+function some(names: readonly string[]): string {
+  const more = names.length > MAX_NAMED ? `, and ${names.length - MAX_NAMED} more` : ''
+  return names.slice(0, MAX_NAMED).join(', ') + more
+}
+
+/** Names that begin like it first. */
+function closestTo(model: string): (a: string, b: string) => number {
+  const common = (name: string) => {
+    let length = 0
+    while (length < name.length && name[length] === model[length]) length++
+    return length
+  }
+  return (a, b) => common(b) - common(a) || a.localeCompare(b)
 }
 
 function bodyOf(text: string): unknown {
