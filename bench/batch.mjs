@@ -16,20 +16,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { flags } from '../scripts/flags.mjs'
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 const LOOK_MS = 20
 const MODEL = 'glm-4-plus'
-const { values } = parseArgs({
-  options: {
-    lines: { type: 'string', default: '100000' },
-    kills: { type: 'string', default: '5' },
-    bytes: { type: 'string', default: '0' },
-    latency: { type: 'string', default: '5ms' },
-  },
-})
-const [lines, kills, bytes] = [values.lines, values.kills, values.bytes].map(Number)
+const { lines, kills, bytes, latency } = flags({ lines: 100_000, kills: 5, bytes: 0, latency: '5ms' })
 const dir = mkdtempSync(join(tmpdir(), 'headgate-batch-'))
 const [input, output, config] = ['in.jsonl', 'out.jsonl', 'headgate.json'].map((name) => join(dir, name))
 const children = new Set()
@@ -98,7 +90,7 @@ async function resultsOf() {
   return { results, answered, distinct: ids.size, twice: results - ids.size }
 }
 
-const simulator = start(['simulate', '--latency', values.latency], 'pipe')
+const simulator = start(['simulate', '--latency', latency], 'pipe')
 const [url] = await once(simulator.stdout.setEncoding('utf8'), 'data')
 const baseURL = url.trim()
 const pool = { provider: 'glm', apiKey: 'any', baseURL, adaptive: false }

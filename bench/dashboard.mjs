@@ -4,19 +4,17 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { chromium } from 'playwright-core'
 import { bundle } from '../scripts/bundle.mjs'
+import { flags } from '../scripts/flags.mjs'
 
 const ALONE_MS = 5_000
 const WARM_UP_MS = 5_000
 const SAMPLE_MS = 5_000
 const HEAP_EVERY = 12
 
-const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '10' }, rate: { type: 'string', default: '1000' } },
-})
-const WATCHED_MS = Number(values.minutes) * 60_000
+const { minutes, rate } = flags({ minutes: 10, rate: 1_000 })
+const WATCHED_MS = minutes * 60_000
 
 const COUNT_FRAMES = `(() => {
   let last = performance.now()
@@ -28,7 +26,7 @@ const COUNT_FRAMES = `(() => {
   })
 })()`
 
-const child = fork(join(await bundle({ child: 'bench/dashboard/child.ts' }), 'child.js'), [values.rate])
+const child = fork(join(await bundle({ child: 'bench/dashboard/child.ts' }), 'child.js'), [`${rate}`])
 const [{ url }] = await once(child, 'message')
 async function gateway() {
   const told = once(child, 'message')
@@ -84,7 +82,7 @@ try {
     gapP99Ms: round(quantile(gaps, 0.99)),
     longestGapMs: round(gaps.at(-1)),
   }
-  const result = { minutes: Number(values.minutes), framesPerSecond: frames, heapMB: heap }
+  const result = { minutes: minutes, framesPerSecond: frames, heapMB: heap }
   console.log(JSON.stringify({ ...result, gateway: { alone, watched } }, null, 2))
 } finally {
   await browser.close()

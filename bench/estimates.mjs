@@ -5,8 +5,10 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { bundle } from '../scripts/bundle.mjs'
+import { flags } from '../scripts/flags.mjs'
 import { CHINESE } from './texts.mjs'
 
+const { json } = flags({ json: false })
 const PIECES = 400
 const [LEAST, MOST] = [100, 4_000]
 
@@ -99,7 +101,7 @@ const table = Object.entries(KINDS).map(([kind, text]) => {
   }
 })
 
-if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ cost, table })}\n`)
+if (json) process.stdout.write(`${JSON.stringify({ cost, table })}\n`)
 else {
   const cell = ({ mean, median, p95Under }) => `${mean} / ${median} / ${p95Under}`
   const columns = ['chars', 'charsCalibrated', 'otherTokenizer', 'otherCalibrated', 'gptTokenizer']

@@ -3,9 +3,12 @@
 import { spawnSync } from 'node:child_process'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { flags } from '../scripts/flags.mjs'
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
-const [trace] = process.argv.slice(2)
+const {
+  names: [trace],
+} = flags({}, '[TRACE.csv]')
 /** Windows, latency and backoff shrink with it; 15 keeps the guard at 5 % of a minute's window. */
 const SPEED = '15'
 

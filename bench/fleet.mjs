@@ -6,4 +6,4 @@ import { bundle } from '../scripts/bundle.mjs'
 
 const outDir = await bundle({ main: 'bench/fleet/main.ts', worker: 'bench/fleet/worker.ts' })
 const { main } = await import(pathToFileURL(join(outDir, 'main.js')).href)
-await main(process.argv.slice(2), join(outDir, 'worker.js'))
+process.exitCode = await main(process.argv.slice(2), join(outDir, 'worker.js'))

@@ -14,8 +14,8 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { Pool } from 'undici'
+import { flags } from '../scripts/flags.mjs'
 
 const PORTKEY = '1.15.2'
 const CONNECTIONS = 50
@@ -27,14 +27,7 @@ const MAX_WARM_MS = 20_000
 const HZ = 100
 const SELF = fileURLToPath(import.meta.url)
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: 'string', default: '6' },
-    only: { type: 'string', default: 'headgate,proxy,portkey' },
-    json: { type: 'boolean', default: false },
-  },
-})
+const { seconds, only, json, names: words } = flags({ seconds: 6, only: 'headgate,proxy,portkey', json: false }, [])
 const PINNED = spawnSync('taskset', ['--version']).status === 0
 
 const BODY = JSON.stringify({
@@ -111,7 +104,7 @@ async function main() {
     await answering(`${upstream}/v1/chat/completions`)
     const direct = { url: `${upstream}/v1/chat/completions`, headers: {} }
     const results = { machine: { node: process.version, pinned: PINNED }, direct: await measure(direct) }
-    for (const name of values.only.split(',')) {
+    for (const name of only.split(',')) {
       const { child, target } = await START[name](upstream, dir)
       children.push(child)
       await answering(target.url, target.headers)
@@ -188,7 +181,7 @@ async function measure({ url, headers: own }, pid) {
     for await (const bytes of answer.body) onFirst?.(bytes)
   }
   try {
-    const durationMs = (Number(values.seconds) * 1_000) / 2
+    const durationMs = (seconds * 1_000) / 2
     const cold = await openLoop(call, COLD_MS)
     const warm = await closedLoop(call, MAX_WARM_MS, WARM_REQUESTS)
     const cpuBefore = await cpuMs(pid)
@@ -277,11 +270,11 @@ function quantiles(times) {
 
 function report(results) {
   const { direct } = results
-  if (values.json) {
+  if (json) {
     process.stdout.write(`${JSON.stringify(results, null, 2)}\n`)
     return
   }
-  const names = ['direct', ...values.only.split(',')]
+  const names = ['direct', ...only.split(',')]
   const above = (name, what, q) => {
     if (!results[name][what]) return 'fails'
     const ms = results[name][what][q]
@@ -330,6 +323,6 @@ async function freePort() {
   return port
 }
 
-const [role, ...roleArgs] = positionals
+const [role, ...roleArgs] = words
 if (role) ROLES[role](...roleArgs)
 else await main()

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { createHeadgate } from 'headgate'
 import { serveInspector } from 'headgate/inspector'
 import { WebSocket } from 'ws'
+import { flags } from '../scripts/flags.mjs'
 
 // As a child: looks at what it is told to, until it is told to stop.
 if (process.send) {
@@ -17,6 +18,7 @@ if (process.send) {
   await once(process, 'exit')
 }
 
+flags({})
 const ROUNDS = 9
 const REQUESTS = 4_000
 const AT_ONCE = 50

@@ -4,7 +4,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { trace } from '@opentelemetry/api'
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import Table from 'cli-table3'
@@ -12,16 +11,9 @@ import { createHeadgate } from 'headgate'
 import { serveInspector } from 'headgate/inspector'
 import { gateMetrics } from 'headgate/metrics'
 import { traceGate } from 'headgate/opentelemetry'
+import { flags } from '../scripts/flags.mjs'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '9' },
-    requests: { type: 'string', default: '2500' },
-    json: { type: 'boolean', default: false },
-  },
-})
-const ROUNDS = Number(values.rounds)
-const REQUESTS = Number(values.requests)
+const { rounds, requests, json } = flags({ rounds: 9, requests: 2_500, json: false })
 const IN_FLIGHT = 64
 const OFF = { monitoring: false }
 
@@ -80,22 +72,22 @@ const median = (numbers) => sorted(numbers)[Math.floor(numbers.length / 2)]
 const rounded = (value) => Math.round(value * 10) / 10
 
 const samples = Object.fromEntries(Object.keys(CASES).map((name) => [name, []]))
-for (const each of Object.values(CASES)) await run(each, REQUESTS / 2)
-for (let round = 0; round < ROUNDS; round++) {
+for (const each of Object.values(CASES)) await run(each, requests / 2)
+for (let round = 0; round < rounds; round++) {
   // Whoever comes first is not always the same.
   const order = Object.keys(CASES)
   order.push(...order.splice(0, round % order.length))
-  for (const name of order) samples[name].push(await run(CASES[name], REQUESTS))
+  for (const name of order) samples[name].push(await run(CASES[name], requests))
 }
 await recording.shutdown()
 
 const off = samples['everything off']
 const rows = Object.entries(samples).map(([name, all]) => {
   const more = sorted(all.map((value, round) => value - off[round]))
-  const [low, high] = [more[Math.floor(ROUNDS / 4)], more[Math.floor((3 * ROUNDS) / 4)]]
+  const [low, high] = [more[Math.floor(rounds / 4)], more[Math.floor((3 * rounds) / 4)]]
   return { case: name, cpuUs: rounded(median(all)), moreUs: rounded(median(more)), quartiles: [low, high].map(rounded) }
 })
-if (values.json) process.stdout.write(`${JSON.stringify({ rounds: ROUNDS, requests: REQUESTS, rows })}\n`)
+if (json) process.stdout.write(`${JSON.stringify({ rounds, requests, rows })}\n`)
 else {
   const table = new Table({
     head: ['', 'CPU µs a request', 'more than off', 'quartiles'],

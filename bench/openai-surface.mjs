@@ -11,6 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
 import * as z from 'zod'
+import { flags } from '../scripts/flags.mjs'
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 const CHAT = { model: 'm', messages: [{ role: 'user', content: 'hello' }] }
@@ -488,6 +489,7 @@ export async function surface() {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  flags({})
   const results = await surface()
   for (const { name, problem } of results)
     console.log(`${problem === undefined ? 'passes' : 'FAILS '}  ${name}${problem === undefined ? '' : `: ${problem}`}`)

@@ -4,10 +4,10 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import Table from 'cli-table3'
 import { startRedisServer, startSimulator, worstWindow } from 'headgate/testing'
 import { Redis } from 'ioredis'
+import { flags } from '../scripts/flags.mjs'
 
 const WORKER = fileURLToPath(new URL('../test/faults/worker.mjs', import.meta.url))
 const WINDOW_MS = 10_000
@@ -20,14 +20,8 @@ const LOST_TAIL_MS = 3_000
 /** Watched after healing: two windows and what learning may take. */
 const WATCHED_MS = 3 * WINDOW_MS
 
-const { values } = parseArgs({
-  options: {
-    processes: { type: 'string', default: '4' },
-    away: { type: 'string', default: '30' },
-    json: { type: 'boolean', default: false },
-  },
-})
-const AWAY_MS = Number(values.away) * 1_000
+const { processes, away, json } = flags({ processes: 4, away: 30, json: false })
+const AWAY_MS = away * 1_000
 const note = (line) => process.stderr.write(`${line}\n`)
 
 class Fleet {
@@ -99,7 +93,7 @@ async function measure(name, redisArgs, harm) {
   const limits = { requests: { limit: LIMIT, per: WINDOW_MS }, concurrency: CONCURRENCY }
   const pool = { provider: 'openai', apiKey: 'any', baseURL: provider.baseURL, limits, guardMs: GUARD_MS }
   try {
-    await fleet.start(Number(values.processes), {
+    await fleet.start(processes, {
       redis: redis.url,
       pools: { p: pool },
       queue: { maxQueued: 20, maxActive: 100 },
@@ -150,7 +144,7 @@ const rows = [
     await goneFor(parts, 0)
   }),
 ]
-if (values.json) process.stdout.write(`${JSON.stringify({ processes: Number(values.processes), rows })}\n`)
+if (json) process.stdout.write(`${JSON.stringify({ processes, rows })}\n`)
 else {
   const table = new Table({
     head: ['fault', 'requests', 'worst window', 'latest arrival', 'most in flight', 'lost', 'full use after'],

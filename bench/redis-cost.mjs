@@ -9,9 +9,10 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Redis } from 'ioredis'
 import { build } from 'tsdown'
+import { flags } from '../scripts/flags.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const isJson = process.argv.includes('--json')
+const { json } = flags({ json: false })
 const PROCESSES = 4
 const BATCHES = [10, 50, 100]
 const MEASURED_GRANTS = 20_000
@@ -219,5 +220,5 @@ try {
   client.disconnect()
   if (server) server.kill('SIGKILL')
 }
-if (isJson) process.stdout.write(`${JSON.stringify({ processes: PROCESSES, results })}\n`)
+if (json) process.stdout.write(`${JSON.stringify({ processes: PROCESSES, results })}\n`)
 else console.table(results)

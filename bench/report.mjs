@@ -4,6 +4,7 @@
 // the same figures are written again.
 import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { flags } from '../scripts/flags.mjs'
 import { installPeers } from './peers/install.mjs'
 import { plots } from './peers/plots.mjs'
 
@@ -91,7 +92,7 @@ async function machineOf(questions) {
   return `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${os}, Node ${node}, Redis ${redis}. Peers: ${versions.join(', ')}.`
 }
 
-const files = await Promise.all(process.argv.slice(2).map(parse))
+const files = await Promise.all(flags({}, '[FILE …]').names.map(parse))
 const known = await parse(DATA).catch((error) => {
   if (error.code === 'ENOENT') return {}
   throw error

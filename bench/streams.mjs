@@ -10,24 +10,19 @@ import { createServer, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { flags } from '../scripts/flags.mjs'
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 const MODEL = 'm'
-const { values } = parseArgs({
-  options: {
-    streams: { type: 'string', default: '10000' },
-    seconds: { type: 'string', default: '60' },
-    every: { type: 'string', default: '5' },
-    'hang-ups': { type: 'string', default: '1000' },
-    serves: { type: 'string', default: '2' },
-    // One process of the three: both ends of a stream would share a core with what is measured.
-    role: { type: 'string', default: 'main' },
-  },
-})
-const [streams, seconds, every, hangUps, serves] = ['streams', 'seconds', 'every', 'hang-ups', 'serves'].map((name) =>
-  Number(values[name]),
-)
+const {
+  streams,
+  seconds,
+  every,
+  'hang-ups': hangUps,
+  serves,
+  // One process of the three: both ends of a stream would share a core with what is measured.
+  names: [role],
+} = flags({ streams: 10_000, seconds: 60, every: 5, 'hang-ups': 1_000, serves: 2 }, [])
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** A provider whose streams last as long as the body's `seconds` says. */
@@ -75,7 +70,7 @@ function eventOf(left) {
 }
 
 function startRole(role) {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--role', role, '--every', values.every], {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), role, '--every', `${every}`], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   process.once('exit', () => child.kill('SIGKILL'))
@@ -219,6 +214,6 @@ async function main() {
   process.exit(fine ? 0 : 1)
 }
 
-if (values.role === 'provider') await provide()
-else if (values.role === 'client') beClient()
+if (role === 'provider') await provide()
+else if (role === 'client') beClient()
 else await main()

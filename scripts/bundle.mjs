@@ -1,16 +1,19 @@
 // TypeScript that is run from the sources: benches and the simulation, bundled as the build bundles the package.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'tsdown'
 import { dashboardPage } from './dashboard-page.mjs'
 
+const PREFIX = '.headgate-'
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** Bundles entries (name → path from the project's root) for as long as the process lives; returns the folder. */
 export async function bundle(entries) {
   // Inside the project, so that the bundle finds its packages.
-  const outDir = mkdtempSync(join(ROOT, 'node_modules', '.headgate-'))
+  const modules = join(ROOT, 'node_modules')
+  removeLeftBehind(modules)
+  const outDir = mkdtempSync(join(modules, `${PREFIX}${process.pid}-`))
   process.once('exit', () => rmSync(outDir, { recursive: true, force: true }))
   await build({
     config: false,
@@ -28,4 +31,20 @@ export async function bundle(entries) {
     loader: { '.lua': 'text' },
   })
   return outDir
+}
+
+/** Bundles of processes that were killed: nobody else takes them away. */
+function removeLeftBehind(modules) {
+  for (const name of readdirSync(modules)) {
+    if (name.startsWith(PREFIX) && !isAlive(Number(name.slice(PREFIX.length).split('-')[0])))
+      rmSync(join(modules, name), { recursive: true, force: true })
+  }
+}
+
+function isAlive(pid) {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
 }

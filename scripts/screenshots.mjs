@@ -4,16 +4,16 @@ import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { chromium } from 'playwright-core'
 import { startSimulator } from '../dist/testing.js'
 import { startFleet } from './dashboard-fleet.mjs'
+import { flags } from './flags.mjs'
 
 const FOLDER = fileURLToPath(new URL('../docs/images/', import.meta.url))
 const DESKTOP = { width: 1440, height: 1180 }
 const PHONE = { width: 390, height: 844 }
 
-const { values } = parseArgs({ options: { 'warm-up': { type: 'string', default: '40' } } })
+const { 'warm-up': warmUp } = flags({ 'warm-up': 40 })
 
 const glm = await startSimulator({
   profile: 'glm',
@@ -71,7 +71,7 @@ try {
   const page = await open(DESKTOP, 'light')
   const dark = await open(DESKTOP, 'dark')
   const phone = await open(PHONE, 'light')
-  await sleep(Number(values['warm-up']) * 1000)
+  await sleep(warmUp * 1000)
   await shoot(page, 'dashboard-light')
   await shoot(dark, 'dashboard-dark')
   await shoot(phone, 'dashboard-phone', { fullPage: true, clip: { x: 0, y: 0, width: PHONE.width, height: 1700 } })

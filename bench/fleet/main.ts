@@ -7,18 +7,25 @@ import { traceWait } from './trace.js'
 /** Shares of the trace's mean use in its limits: nearly full, and where an ideal scheduler waits a second or two. */
 const BUSY = [0.9, 0.31]
 
-/** Measures the figures named, or all, one after the other; with `--trace FILE` the waits of a trace besides. */
-export async function main(args: readonly string[], worker: string): Promise<void> {
-  const { values, positionals: names } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: { json: { type: 'boolean', default: false }, trace: { type: 'string' } },
-  })
-  const { json, trace } = values
-  const unknown = names.filter((name) => !FIGURES.some((figure) => figure.name === name))
-  if (unknown.length > 0) {
-    const known = FIGURES.map(({ name }) => name).join(', ')
-    throw new Error(`expected figures of ${known}, got ${unknown.join(', ')}`)
+const HELP = `npm run bench:fleet [-- NAME … --trace FILE --json]\n\n`
+
+/**
+ * Measures the figures named, or all, one after the other; with `--trace FILE` the waits of a trace besides. Returns the
+ * exit code: 2 for words that are none of the bench's.
+ */
+export async function main(args: readonly string[], worker: string): Promise<number> {
+  let wanted: ReturnType<typeof parse>
+  try {
+    wanted = parse(args)
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}; --help lists names and flags\n`)
+    return 2
+  }
+  const { help, json, trace, names } = wanted
+  if (help) {
+    const list = FIGURES.map(({ name, what }) => `  ${name.padEnd(10)}  ${what}`).join('\n')
+    process.stdout.write(`${HELP}${list}\n`)
+    return 0
   }
   const results: Record<string, unknown> = {}
   const show = (name: string, goal: string, measured: Readonly<Record<string, number>>) => {
@@ -39,7 +46,26 @@ export async function main(args: readonly string[], worker: string): Promise<voi
     results[figure.name] = { what: figure.what, goal: figure.goal, ...measured }
     show(figure.name, figure.goal, measured)
   }
-  if (!json) return
+  if (!json) return 0
   const machine = { node: process.version, cores: cpus().length, date: new Date().toISOString() }
   process.stdout.write(`${JSON.stringify({ machine, ...results }, null, 2)}\n`)
+  return 0
+}
+
+function parse(args: readonly string[]) {
+  const { values, positionals: names } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+      trace: { type: 'string' },
+    },
+  })
+  const unknown = names.filter((name) => !FIGURES.some((figure) => figure.name === name))
+  if (unknown.length > 0) {
+    const known = FIGURES.map(({ name }) => name).join(', ')
+    throw new Error(`expected figures of ${known}, got ${unknown.join(', ')}`)
+  }
+  return { ...values, names }
 }

@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import { seededRandom } from '../../src/testing/simulator/random.js'
 import { FILLED, PEERS } from '../peers/index.js'
 import type { Arrival, Call, Peer, PeerJob } from '../peers/peer.js'
+import { keepOutstanding } from './load.js'
 import type { Bench, Case, Metrics } from './question.js'
 
 /** For all to join; on a busy machine, again with so much more. */
@@ -41,7 +42,6 @@ type MemberJob = Work & PeerJob & { readonly startAtMs: number }
 
 /** Of one peer's requests; the processes' differ. */
 const SEED = 1
-const YIELD_EVERY = 8
 
 const wallMs = () => performance.timeOrigin + performance.now()
 const until = (atMs: number) => new Promise((resolve) => setTimeout(resolve, Math.max(0, atMs - wallMs())))
@@ -94,15 +94,7 @@ async function produce(peer: Peer, job: MemberJob): Promise<void> {
     if (FILLED.has(name)) for (let i = index; i < job.jobs; i += processes) void peer.submit(arrival())
   }
   if (FILLED.has(name)) return
-  let done = 0
-  const producer = async () => {
-    for (;;) {
-      await peer.submit(arrival())
-      // Left to promises alone it would never let a timer run.
-      if (++done % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
-  await Promise.all(Array.from({ length: outstanding }, producer))
+  await keepOutstanding(outstanding, () => peer.submit(arrival())).over
 }
 
 /** So many processes at the same work, on a Redis of their own. */

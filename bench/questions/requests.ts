@@ -2,11 +2,11 @@ import PQueue from 'p-queue'
 import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request-machine.js'
 import { functionGate, noop, WIDE_OPEN } from '../harness/gate.js'
+import { keepOutstanding } from '../harness/load.js'
 import type { Bench, Case, Metrics, Question } from '../harness/question.js'
 
 const OUTSTANDING = 1_000
 const WARM_UP_REQUESTS = 20_000
-const YIELD_EVERY = 8
 
 interface Job {
   readonly seconds: number
@@ -17,25 +17,14 @@ interface Job {
 
 /** Keeps so many outstanding: first until warm, then for as long as is measured. */
 async function steady(seconds: number, once: (index: number) => Promise<unknown>): Promise<Metrics> {
-  let started = 0
-  let done = 0
-  let stop = false
-  const producer = async () => {
-    while (!stop) {
-      await once(started++)
-      // Left to promises alone it would never let a timer run.
-      if (++done % YIELD_EVERY === 0) await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
-  const producers = Array.from({ length: OUTSTANDING }, producer)
-  while (done < WARM_UP_REQUESTS) await new Promise((resolve) => setTimeout(resolve, 10))
-  const before = { done, cpu: process.cpuUsage(), atMs: performance.now() }
+  const load = keepOutstanding(OUTSTANDING, once)
+  while (load.done < WARM_UP_REQUESTS) await new Promise((resolve) => setTimeout(resolve, 10))
+  const before = { done: load.done, cpu: process.cpuUsage(), atMs: performance.now() }
   await new Promise((resolve) => setTimeout(resolve, seconds * 1_000))
   const { user, system } = process.cpuUsage(before.cpu)
-  const count = done - before.done
+  const count = load.done - before.done
   const perSecond = (count * 1_000) / (performance.now() - before.atMs)
-  stop = true
-  await Promise.all(producers)
+  await load.stop()
   return { cpuUs: (user + system) / count, perSecond }
 }
 

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { Pool } from 'undici'
 import { startServer } from '../../src/surfaces/gateway/serve.js'
 import { functionGate } from '../harness/gate.js'
+import { keepOutstanding } from '../harness/load.js'
 import type { Bench, Metrics, Question } from '../harness/question.js'
 
 /** Times `--seconds`: ten minutes if nobody says anything. */
@@ -24,25 +25,21 @@ interface Job {
 /** Keeps so many in flight and weighs what is left after full collections; the slope over all samples is the growth. */
 async function weighed(seconds: number, once: (index: number) => Promise<unknown>): Promise<Metrics> {
   if (!globalThis.gc) throw new Error('expected to run with --expose-gc')
-  let count = 0
-  let stop = false
-  const producer = async () => {
-    while (!stop) {
-      await once(count++)
-      if (count % 8 === 0) await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
-  const producers = Array.from({ length: IN_FLIGHT }, producer)
+  const load = keepOutstanding(IN_FLIGHT, once)
   const samples: [count: number, bytes: number][] = []
   for (let i = 0; i < SAMPLES; i++) {
     await new Promise((resolve) => setTimeout(resolve, (seconds * 1_000) / SAMPLES))
     globalThis.gc()
-    samples.push([count, process.memoryUsage().heapUsed])
+    samples.push([load.started, process.memoryUsage().heapUsed])
   }
-  stop = true
-  await Promise.all(producers)
+  await load.stop()
   const kept = samples.slice(SAMPLES * WARM_UP_SHARE)
-  return { requests: count, firstMB: kept[0]![1] / 1e6, lastMB: kept.at(-1)![1] / 1e6, bytesPerRequest: slope(kept) }
+  return {
+    requests: load.started,
+    firstMB: kept[0]![1] / 1e6,
+    lastMB: kept.at(-1)![1] / 1e6,
+    bytesPerRequest: slope(kept),
+  }
 }
 
 /** Least squares. */
