@@ -201,10 +201,10 @@ function providerOf(value: unknown): Provider | undefined {
   if (typeof value === 'string') return providerByName(value)
   if (!hasMethods<Provider>(value, 'authHeaders', 'classify', 'usage')) return undefined
   const { name, baseURL, chatPath, limitsConcurrency, refundsEstimate, streamUsageOnRequest = false } = value
-  const { countsCompletion = 'up-front', classifyChunk, streamUsage, limitObservations } = value
+  const { countsCompletion = 'up-front', classifyChunk, streamUsage, endsStream, limitObservations } = value
   const texts = [name, chatPath, baseURL ?? ''].every((part) => typeof part === 'string')
   const flags = [limitsConcurrency, refundsEstimate, streamUsageOnRequest].every((part) => typeof part === 'boolean')
-  const optional = [classifyChunk, streamUsage, limitObservations]
+  const optional = [classifyChunk, streamUsage, endsStream, limitObservations]
   const methods = optional.every((part) => part === undefined || typeof part === 'function')
   return texts && flags && methods && COUNTS.includes(countsCompletion) ? value : undefined
 }

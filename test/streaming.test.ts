@@ -84,6 +84,27 @@ describe('a streamed answer', () => {
     })
   })
 
+  test('broken off: what it told until then is owed, and the rest of the estimate stays spent', async () => {
+    const upstream = await upstreamOf()
+    const { spawn, gate } = open(upstream, { limits: { tokens: '10000/1h' } })
+    for (const [index, estimatedTokens] of [10, 1000].entries()) {
+      const request = await spawn({ estimatedTokens })
+      const answer = begin(await upstream.arrival(index))
+      answer.send(chunk('hi', { usage: { prompt_tokens: 100, completion_tokens: 200, total_tokens: 300 } }))
+      upstream.received[index]!.response.end()
+      await expect(textIn(request.chunks)).rejects.toMatchObject({ code: 'PROVIDER_ERROR' })
+      const { status, usage } = await request.outcome
+      expect([status, usage]).toEqual([
+        'failed',
+        { estimatedTokens, promptTokens: 100, completionTokens: 200, totalTokens: 300 },
+      ])
+    }
+    await vi.waitFor(async () => {
+      const [usage] = await gate.usage()
+      expect(usage!.limits[0]).toMatchObject({ used: 300 + 1000 })
+    })
+  })
+
   test('the chunk with the usage is passed on to who asked for it', async () => {
     const upstream = await upstreamOf()
     const { spawn } = open(upstream, { provider: 'openai-compatible' })

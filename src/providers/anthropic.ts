@@ -1,4 +1,5 @@
 import { classifierOf, type Reading } from './classifier.js'
+import { tokensByChars } from './estimate.js'
 import { limitObservations } from './limit-headers.js'
 import type { Profile, Usage } from './provider.js'
 import * as wire from './wire.js'
@@ -23,10 +24,14 @@ function errorCodeOf(rawBody: unknown): unknown {
   return wire.recordOf(inner?.details ?? body?.details)?.error_code
 }
 
-/** The prompt's count comes with message_start; message_delta has the answer's as of now, and not always the prompt's. */
+/**
+ * The prompt's count comes with message_start; message_delta has the answer's as of now, and not always the prompt's. Until
+ * it comes, at the end, what was written is estimated: it counts although the stream should break off.
+ */
 function streamUsage(chunk: unknown, before?: Usage): Usage | undefined {
   const event = wire.recordOf(chunk)
   if (event?.type === 'message_start') return usageOf(wire.recordOf(event.message)?.usage)
+  if (event?.type === 'content_block_delta' && before) return written(before, wire.recordOf(event.delta))
   if (event?.type !== 'message_delta') return undefined
   const usage = wire.recordOf(event.usage)
   const completionTokens = wire.countOf(usage?.output_tokens)
@@ -34,6 +39,12 @@ function streamUsage(chunk: unknown, before?: Usage): Usage | undefined {
   // Half a count would make a refund of the other half.
   if (completionTokens === undefined || (!before && usageOf(usage) === undefined)) return undefined
   return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens }
+}
+
+function written(before: Usage, delta: Readonly<Record<string, unknown>> | undefined): Usage {
+  const text = wire.textOf(delta?.text) || wire.textOf(delta?.partial_json) || wire.textOf(delta?.thinking)
+  const completionTokens = before.completionTokens + tokensByChars(text)
+  return { ...before, completionTokens, totalTokens: before.promptTokens + completionTokens }
 }
 
 /** What was written to the cache or read from it is part of the prompt, and counted apart. */
@@ -62,5 +73,6 @@ export const anthropic: Profile = {
   ...classifierOf('anthropic', { verdict }),
   usage: (body) => usageOf(wire.bodyOf(body)?.usage),
   streamUsage,
+  endsStream: wire.endsMessage,
   limitObservations,
 }

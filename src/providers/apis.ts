@@ -1,7 +1,7 @@
 // The kinds of calls that can be governed over HTTP: where they go, what they cost, where they tell their usage. Pure.
 import { type CountText, estimateTokens, type TokenEstimate } from './estimate.js'
-import type { Provider, ProviderFailure, ResponseHead, Usage } from './provider.js'
-import { CHAT_PATH, recordOf } from './wire.js'
+import type { EndEvent, Provider, ProviderFailure, ResponseHead, Usage } from './provider.js'
+import { CHAT_PATH, endsMessage, endsStream, recordOf } from './wire.js'
 
 /** `chat` is the provider's own: OpenAI's chat completions, or Anthropic's messages. */
 export const API_NAMES = ['chat', 'embeddings', 'responses'] as const
@@ -79,6 +79,15 @@ export function chunkFailure(
   if (type === 'error') return provider.classify({ ...head, body: { error: { code, message } } })
   const { error } = recordOf(response) ?? {}
   return type === 'response.failed' ? provider.classify({ ...head, body: { error } }) : undefined
+}
+
+const RESPONSE_ENDS: ReadonlySet<unknown> = new Set(['response.completed', 'response.incomplete', 'response.failed'])
+
+/** Whether a streamed answer is whole once this event has come. */
+export function isStreamEnd(api: ApiName, provider: Provider, event: EndEvent): boolean {
+  if (api === 'responses') return RESPONSE_ENDS.has(recordOf(event.json)?.type)
+  if (provider.endsStream) return provider.endsStream(event)
+  return wireOf(provider) === 'anthropic' ? endsMessage(event) : endsStream(event)
 }
 
 /** The body as it is sent, so that a stream tells its usage; and whether the chunk which does is for us alone. */

@@ -23,4 +23,5 @@ export const deepseek: Profile = {
   ...classifierOf('deepseek', { verdict, finishes: { insufficient_system_resource: 'SRV' } }),
   usage: wire.usageOf,
   streamUsage: wire.usageOf,
+  endsStream: wire.endsStream,
 }

@@ -66,4 +66,5 @@ export const gemini: Profile = {
   ...classifierOf('gemini', { verdict }),
   usage: usageOf,
   streamUsage: usageOf,
+  endsStream: wire.endsStream,
 }

@@ -59,6 +59,7 @@ function profile(name: string, baseURL: string): Profile {
     ...classifierOf(name, { verdict, finishes: { sensitive: 'FILTER', network_error: 'SRV' } }),
     usage: wire.usageOf,
     streamUsage: wire.usageOf,
+    endsStream: wire.endsStream,
   }
 }
 

@@ -13,6 +13,8 @@ export interface StreamSink {
   open(head: ResponseHead): void
   /** Undefined where it takes more at once. What it throws, now or later, ends the call, and its socket. */
   write(text: string): Promise<void> | undefined
+  /** The answer is over, after this text. */
+  end(text: string): void
 }
 
 /** How the answer's source is held up, and cut. */
@@ -117,7 +119,7 @@ class StreamReader implements AnswerReader {
   /** Waits for the sink no longer: the socket is free, so nothing is held up by it, and what is left is little. */
   end(): ProviderResponse {
     this.#over = true
-    this.sink.write(`${this.#ahead}${this.#decoder.end()}\n\n`)?.catch(() => {})
+    this.sink.end(this.#ahead + this.#decoder.end())
     const { status, headers } = this.#head!
     return { status, headers, body: undefined }
   }

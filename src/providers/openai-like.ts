@@ -39,6 +39,7 @@ export function openaiLike({ verdict: ownVerdict, errorIn, finishes, ...own }: O
     authHeaders: wire.bearer,
     usage: wire.usageOf,
     streamUsage: wire.usageOf,
+    endsStream: wire.endsStream,
     ...own,
     ...classifierOf(own.name, { verdict, ...(errorIn && { errorIn }), ...(finishes && { finishes }) }),
   }

@@ -58,6 +58,13 @@ export interface ProviderResponse extends ResponseHead {
  */
 export type CompletionCount = 'up-front' | 'as-produced' | 'never'
 
+/** One event of a stream; `json` is its data parsed, undefined where that is none. */
+export interface EndEvent {
+  readonly event?: string | undefined
+  readonly data?: string | undefined
+  readonly json: unknown
+}
+
 /** What one provider is like: where to call, how it errs, what it counts. Pure; no I/O. */
 export interface Provider {
   readonly name: string
@@ -99,13 +106,18 @@ export interface Provider {
    * Left out: a chunk is read as a whole body would be.
    */
   streamUsage?(chunk: unknown, before?: Usage): Usage | undefined
+  /**
+   * Whether a streamed answer of `chat` is whole once this event has come: one whose connection closes before was broken off.
+   * Left out: by what its wire ends with, OpenAI's `[DONE]` or a `finish_reason`, Anthropic's `message_stop`.
+   */
+  endsStream?(event: EndEvent): boolean
   /** What the headers of any response, also of a refusal, say about the limits. Left out: nothing. */
   limitObservations?(response: Pick<ProviderResponse, 'headers'>, nowMs?: number): readonly LimitObservation[]
 }
 
 /** A provider that leaves nothing about streams or counting to the defaults, as all built-in ones. */
 export type Profile = Provider &
-  Required<Pick<Provider, 'countsCompletion' | 'streamUsageOnRequest' | 'classifyChunk' | 'streamUsage'>>
+  Required<Pick<Provider, 'countsCompletion' | 'streamUsageOnRequest' | 'classifyChunk' | 'streamUsage' | 'endsStream'>>
 
 const CLASS_TO_CODE: Readonly<Record<FailureClass, ErrorCode>> = {
   RLR: 'RATE_LIMITED',

@@ -1,5 +1,12 @@
 // What every provider with OpenAI's wire shape has in common: error bodies, usage, finish reasons. Pure.
-import { type FailureClass, failureOf, type ProviderFailure, type ProviderResponse, type Usage } from './provider.js'
+import {
+  type EndEvent,
+  type FailureClass,
+  failureOf,
+  type ProviderFailure,
+  type ProviderResponse,
+  type Usage,
+} from './provider.js'
 import { longestMs, parseRetryAfterMs, parseShouldRetry } from './retry-after.js'
 
 export const CHAT_PATH = '/chat/completions'
@@ -66,6 +73,21 @@ function textsOf(error: Readonly<Record<string, unknown>>): WireError {
 export function finishedBy(rawBody: unknown, reason: string): boolean {
   const choices = bodyOf(rawBody)?.choices
   return Array.isArray(choices) && choices.some((choice) => recordOf(choice)?.finish_reason === reason)
+}
+
+/**
+ * Whether a stream of OpenAI's wire is whole by now. Not every server sends `[DONE]`, and some say why they finished with an
+ * empty text until they have.
+ */
+export function endsStream({ data, json }: EndEvent): boolean {
+  if (data === '[DONE]') return true
+  const choices = recordOf(json)?.choices
+  return Array.isArray(choices) && choices.some((choice) => textOf(recordOf(choice)?.finish_reason) !== '')
+}
+
+/** The same of Anthropic's wire. */
+export function endsMessage({ json }: EndEvent): boolean {
+  return recordOf(json)?.type === 'message_stop'
 }
 
 /** Usage in OpenAI's shape, of a whole body as of a stream's chunk. */

@@ -252,6 +252,8 @@ export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent 
     : estimatedTokens
   // An answer that was known already took nothing.
   const completed = status === 'completed' && via === undefined
+  // An answer that broke off took what it told, too.
+  const took = completed || (told && via === undefined)
   const refunds = completed && config.provider.refundsEstimate
   return {
     requestId: spec.id,
@@ -267,7 +269,7 @@ export function outcomeEvent(spec: RequestSpec, outcome: Outcome): OutcomeEvent 
     code: outcome.error?.code,
     httpStatus: outcome.httpStatus,
     estimatedTokens,
-    usedTokens: completed ? counted : 0,
+    usedTokens: took ? counted : 0,
     refundedTokens: refunds ? Math.max(0, estimatedTokens - counted) : 0,
     // The request in the fallback, or the one that is repeated, told of these itself.
     promptTokens: via === undefined ? promptTokens : undefined,

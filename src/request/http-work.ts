@@ -1,5 +1,14 @@
 import { HeadgateError } from '../errors.js'
-import { type ApiName, askForUsage, chunkFailure, chunkUsage, isUsageOnly, pathOf, usageOf } from '../providers/apis.js'
+import {
+  type ApiName,
+  askForUsage,
+  chunkFailure,
+  chunkUsage,
+  isStreamEnd,
+  isUsageOnly,
+  pathOf,
+  usageOf,
+} from '../providers/apis.js'
 import { chatUrlOf } from '../providers/chat-url.js'
 import type { StreamSink } from '../providers/http-answer.js'
 import type { HttpCaller } from '../providers/http-caller.js'
@@ -17,6 +26,7 @@ import type { CallContext, CallEnd, Work } from './work.js'
 
 /** Comments and heartbeats kept for the reader while nothing says yet that the answer begins. */
 const MAX_EARLY_EVENTS = 16
+const DONE = '[DONE]'
 
 export interface HttpTarget {
   readonly provider: Provider
@@ -71,9 +81,10 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       const result = await caller.call(sink ? { ...call, sink } : call)
       if (result.type === 'unsent') return result
       if (result.type === 'failed') {
-        return { type: 'failed', failure: sink?.failure ?? result.failure, sent: result.sent ? 'cut' : 'nothing' }
+        const sent = result.sent ? 'cut' : 'nothing'
+        return { type: 'failed', failure: sink?.failure ?? result.failure, sent, usage: sink?.usage }
       }
-      const end = sink?.opened ? sink.end(result.response) : judge(api, provider, result.response)
+      const end = sink?.opened ? sink.callEnd(result.response) : judge(api, provider, result.response)
       if (end.type === 'completed' && end.usage) post.onUsage?.(end.usage)
       return end
     },
@@ -99,9 +110,11 @@ function judge(api: ApiName, provider: Provider, response: ProviderResponse): Ca
 /** One attempt's streamed answer, on its way to the reader: failures in it end the call, usage is kept. */
 class AnswerSink implements StreamSink {
   failure: ProviderFailure | undefined
-  #usage: Usage | undefined
+  /** As of the last event that told it. */
+  usage: Usage | undefined
   #head: ResponseHead | undefined
   #begun = false
+  #whole = false
   readonly #early: StreamEvent[] = []
   readonly #reader = new SseReader()
 
@@ -126,20 +139,28 @@ class AnswerSink implements StreamSink {
     return this.stream.room()
   }
 
-  end({ status, headers }: ProviderResponse): CallEnd {
+  /** Some leave out the line that would end the last event. */
+  end(text: string): void {
+    for (const event of this.#reader.read(text)) this.#take(event)
+    for (const event of this.#reader.read('\n\n')) if (!isTorn(event)) this.#take(event)
+  }
+
+  callEnd({ status, headers }: ProviderResponse): CallEnd {
     const observations = this.provider.limitObservations?.({ headers }) ?? []
-    const usage = this.#usage
-    if (this.#begun) return { type: 'completed', value: undefined, usage, httpStatus: status, observations }
-    const failure = failureOf('SRV', `${this.provider.name}: the stream ended without an event`, { status })
-    return { type: 'failed', failure, sent: 'whole' }
+    const { usage } = this
+    if (this.#whole) return { type: 'completed', value: undefined, usage, httpStatus: status, observations }
+    const what = this.#begun ? 'broke off before the answer was whole' : 'ended without an event'
+    const failure = failureOf('SRV', `${this.provider.name}: the stream ${what}`)
+    return { type: 'failed', failure, sent: 'whole', usage, observations }
   }
 
   #take(event: StreamEvent): void {
     const { json } = event
+    this.#whole ||= isStreamEnd(this.api, this.provider, event)
     if (json !== undefined) {
       this.failure = chunkFailure(this.api, this.provider, this.#head!, json)
       if (this.failure) throw new Error('the stream brought an error')
-      this.#usage = chunkUsage(this.api, this.provider, json, this.#usage) ?? this.#usage
+      this.usage = chunkUsage(this.api, this.provider, json, this.usage) ?? this.usage
       if (this.hidden && isUsageOnly(json)) return
     }
     if (this.#begun) this.stream.put(event)
@@ -155,4 +176,9 @@ class AnswerSink implements StreamSink {
     for (const early of this.#early) this.stream.put(early)
     this.stream.put(event)
   }
+}
+
+/** Of an event that was cut off in the middle. */
+function isTorn({ data = '', json }: StreamEvent): boolean {
+  return data.startsWith('{') ? json === undefined : data !== DONE && DONE.startsWith(data)
 }

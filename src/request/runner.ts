@@ -217,6 +217,7 @@ export class RequestRunner {
       this.#send(entry, { type: 'CALL_COMPLETED' })
     } else {
       entry.failure = end.failure
+      entry.usage = end.usage
       this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
       // Who has a part of an answer already can't be given another.
       const { retryBudget } = this.#options

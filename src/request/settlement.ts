@@ -15,7 +15,10 @@ export function grantEndOf(spec: RequestSpec, end: CallEnd): GrantEnd {
     const { cut, coolDownMs } = consequencesOf(end.failure)
     // Of several windows it is the shortest that a burst ran into.
     const limit = cut && spec.pool.config.adaptive ? shortest(spec.pool.plan.own[cut], spec.pool.limits) : undefined
-    return { cuts: limit === undefined ? [] : [limit], coolDownMs, observations }
+    const cuts = limit === undefined ? [] : [limit]
+    // What it goes over is owed; of the rest nobody knows what the provider went on to count.
+    const over = end.usage ? tokensCounted(spec.pool.config.provider, end.usage) - spec.estimatedTokens : 0
+    return { cuts, coolDownMs, observations, ...(over > 0 && { tokensDelta: over }) }
   }
   if (!end.usage) return { observations }
   const { provider } = spec.pool.config

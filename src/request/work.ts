@@ -44,6 +44,8 @@ export type CallEnd =
       readonly sent: 'nothing' | 'whole' | 'cut'
       /** Resolves when the call is over on this side; left out when it is. */
       readonly over?: Promise<void>
+      /** As far as a stream told it before it broke off. */
+      readonly usage?: Usage | undefined
       readonly observations?: readonly LimitObservation[]
     }
 

@@ -177,7 +177,15 @@ describe('values', () => {
     expect(config.logger).toBe(logger)
     expect(config.inspect).toBe(inspect)
     expect(config.pools.get('p')!.provider).toBe(own)
-    const { countsCompletion, streamUsageOnRequest, classifyChunk, streamUsage, limitObservations, ...least } = own
+    const {
+      countsCompletion,
+      streamUsageOnRequest,
+      classifyChunk,
+      streamUsage,
+      endsStream,
+      limitObservations,
+      ...least
+    } = own
     expect(poolOf({ provider: least }).provider).toBe(least)
   })
 

@@ -1,7 +1,7 @@
 import http, { type IncomingMessage } from 'node:http'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
-import { API_KEY, MESSAGES, type Received, simulatorOf, startGateway, upstreamOf } from './harness.js'
+import { API_KEY, MESSAGES, type Received, type Upstream, simulatorOf, startGateway, upstreamOf } from './harness.js'
 
 const STREAM = { model: 'glm-4', messages: MESSAGES, stream: true }
 const CHUNK = 'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
@@ -10,6 +10,8 @@ function begin({ response }: Received) {
   response.writeHead(200, { 'content-type': 'text/event-stream' })
   return response
 }
+const DONE = 'data: [DONE]\n\n'
+const WHOLE = CHUNK + DONE
 
 /** Reads until so much text is there. */
 async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, enough: (text: string) => boolean) {
@@ -82,10 +84,10 @@ describe('a stream through the gateway', () => {
     const gateway = await startGateway(upstream, { pool: { retry } })
     const answer = gateway.chat(STREAM)
     begin(await upstream.arrival(0)).end('data: {"error":{"code":"1302","message":"busy"}}\n\n')
-    begin(await upstream.arrival(1)).end(CHUNK)
+    begin(await upstream.arrival(1)).end(WHOLE)
     const response = await answer
     expect(response.headers.get('x-headgate-attempts')).toBe('2')
-    expect(await response.text()).toBe(CHUNK)
+    expect(await response.text()).toBe(WHOLE)
   })
 
   test('an error event before any other is the same answer as an error without a stream', async () => {
@@ -162,8 +164,8 @@ describe('a stream through the gateway', () => {
     const next = gateway.chat(STREAM)
     controller.abort()
     await closed
-    begin(await upstream.arrival(1)).end(CHUNK)
-    expect(await (await next).text()).toBe(CHUNK)
+    begin(await upstream.arrival(1)).end(WHOLE)
+    expect(await (await next).text()).toBe(WHOLE)
     await gateway.close()
     expect(gateway.log.requests().map(({ outcome }) => outcome)).toEqual(['cancelled', 'completed'])
   })
@@ -178,13 +180,75 @@ describe('a stream through the gateway', () => {
     const response = begin(await upstream.arrival(0))
     const part = `data: {"choices":[],"pad":"${'x'.repeat(1_000_000)}"}\n\n`
     for (let i = 0; i < 40; i++) response.write(part)
-    response.end()
+    response.end(DONE)
     const slow = await answer
     // Nothing is read of it yet, while others come and go.
     for (let i = 0; i < 20; i++) await fetch(`${gateway.url}/healthz`).then((one) => one.text())
     expect(response.writableFinished).toBe(false)
     let bytes = 0
     for await (const piece of slow) bytes += (piece as Buffer).length
-    expect(bytes).toBe(40 * part.length)
+    expect(bytes).toBe(40 * part.length + DONE.length)
+  })
+})
+
+describe('a stream whose provider closes it', () => {
+  const messages = MESSAGES
+  const anthropic = (...types: string[]) =>
+    types.map((type) => `event: ${type}\ndata: ${JSON.stringify({ type })}\n\n`).join('')
+  const openai = (...finishes: unknown[]) =>
+    finishes
+      .map((finish) => `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: finish }] })}\n\n`)
+      .join('')
+  const ended = (text: string) => upstreamOf((received) => begin(received).end(text))
+  const post = (url: string, path: string, headers = {}) =>
+    fetch(`${url}/v1/${path}`, {
+      ...{ method: 'POST', headers: { 'content-type': 'application/json', ...headers } },
+      body: JSON.stringify({ model: 'glm-4', messages, input: 'hello', max_tokens: 5, stream: true }),
+    })
+  const gatewayOf = (upstream: Upstream, provider: string) =>
+    startGateway(upstream, { pool: { provider, limits: { tokens: '100000/1m' } }, cache: {} })
+
+  test.each([
+    ['glm', 'chat/completions', CHUNK],
+    ['openai', 'chat/completions', openai(null, '')],
+    ['gemini', 'chat/completions', CHUNK],
+    ['ollama', 'chat/completions', CHUNK],
+    ['openai', 'responses', anthropic('response.created', 'response.output_text.delta')],
+    ['anthropic', 'messages', anthropic('message_start', 'content_block_delta', 'content_block_stop')],
+  ])('of %s at %s before it is whole: an error event, and nothing is kept', async (provider, path, text) => {
+    const upstream = await ended(text)
+    const gateway = await gatewayOf(upstream, provider)
+    for (const _ of [1, 2]) {
+      const response = await post(gateway.url, path, { 'idempotency-key': 'k' })
+      const answer = await response.text()
+      expect(answer.startsWith(text)).toBe(true)
+      const last = answer.slice(text.length)
+      expect(last).toMatch(provider === 'anthropic' ? /^event: error\ndata: .*\n\n$/ : /^data: .*\n\n$/)
+      const message = expect.stringContaining('broke off before the answer was whole')
+      expect(JSON.parse(last.slice(last.indexOf('{')))).toMatchObject({ error: { code: 'provider_error', message } })
+    }
+    expect(upstream.received).toHaveLength(2)
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([{ outcome: 'failed' }, { outcome: 'failed' }])
+  })
+
+  test.each([
+    ['glm', 'chat/completions', openai(null, 'stop')],
+    ['gemini', 'chat/completions', openai('STOP')],
+    ['ollama', 'chat/completions', `${CHUNK}data: [DONE]`],
+    ['openai', 'responses', anthropic('response.created', 'response.incomplete')],
+    ['anthropic', 'messages', anthropic('message_start', 'message_stop')],
+  ])('of %s at %s once it is whole, with whatever it leaves out: an answer', async (provider, path, text) => {
+    const gateway = await gatewayOf(await ended(text), provider)
+    const answer = await (await post(gateway.url, path)).text()
+    expect(answer.trimEnd()).toBe(text.trimEnd())
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([{ outcome: 'completed' }])
+  })
+
+  test('in the middle of an event: that is left out', async () => {
+    const gateway = await gatewayOf(await ended(`${CHUNK}data: {"choices":[{"delta":{"con`), 'glm')
+    const answer = await (await post(gateway.url, 'chat/completions')).text()
+    expect(answer).toMatch(/^data: .*"hi".*\n\ndata: \{"error":.*\n\n$/)
   })
 })

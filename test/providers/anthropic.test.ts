@@ -99,14 +99,21 @@ describe('usage', () => {
     expect(third).toEqual({ promptTokens: 435, completionTokens: 20, totalTokens: 455 })
   })
 
-  test.each([
-    { type: 'ping' },
-    { type: 'content_block_delta', delta: { text: 'x' } },
-    { type: 'message_stop' },
-    delta({}),
-  ])('%j says nothing', (chunk) => {
+  test.each([{ type: 'ping' }, { type: 'message_stop' }, delta({})])('%j says nothing', (chunk) => {
     expect(anthropic.streamUsage(chunk, { promptTokens: 1, completionTokens: 1, totalTokens: 2 })).toBeUndefined()
   })
+
+  test.each([{ text: 'eins zwei drei' }, { partial_json: '{"a":' }, { thinking: '好的好' }])(
+    '%j is estimated until the count comes',
+    (piece) => {
+      const before = { promptTokens: 10, completionTokens: 1, totalTokens: 11 }
+      const seen = anthropic.streamUsage({ type: 'content_block_delta', delta: piece }, before)!
+      expect(seen).toMatchObject({ promptTokens: 10, totalTokens: 10 + seen.completionTokens })
+      expect(seen.completionTokens).toBeGreaterThanOrEqual(4)
+      expect(anthropic.streamUsage(delta({ output_tokens: 2 }), seen)).toMatchObject({ completionTokens: 2 })
+      expect(anthropic.streamUsage({ type: 'content_block_delta', delta: piece })).toBeUndefined()
+    },
+  )
 
   test('an answer without its prompt says nothing: the rest would be refunded', () => {
     expect(anthropic.streamUsage(delta({ output_tokens: 15 }))).toBeUndefined()
