@@ -117,6 +117,8 @@ function buildDispatcher(
     slackMs: SLACK_MS,
     leaseMs: LEASE_MS,
     isolatedMs: config.isolatedMaxMs,
+    // Of one turn of the event loop: of a gateway's hundred sockets each is read in a microtask checkpoint of its own.
+    putOff: setImmediate,
     holdUntilCallDeadline: plan.pools.some(({ name }) => config.pools.get(name)?.holdUntilCallDeadline),
     onNews: (news) => events.emitSafely('dispatcher', news),
   })

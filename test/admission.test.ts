@@ -17,7 +17,9 @@ const ONCE_AN_HOUR: Pool = { limits: { requests: { limit: 1, per: '1h' } } }
 async function openSpent(more: Partial<GateOptions> = {}): Promise<void> {
   open(ONCE_AN_HOUR, more)
   await gate.run({ pool: 'p' }, async () => {})
+  const { roundTrips } = gate.stats()
   gate.run({ pool: 'p' }, async () => {}).catch(() => {})
+  await vi.waitFor(() => expect(gate.stats().roundTrips).toBeGreaterThan(roundTrips))
   await vi.waitFor(() => expect(gate.estimateWait('p')).toBeGreaterThan(HOUR_MS / 2))
 }
 

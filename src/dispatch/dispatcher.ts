@@ -145,7 +145,8 @@ export class Dispatcher {
     const settled = this.#grants.settle(grant, end, this.#mayHandOff)
     if (!settled) return
     this.#isolation.ended(grant, end)
-    if (settled === 'urgent') this.#ask()
+    // A cool-down is news for the whole fleet.
+    if (settled === 'urgent') this.#ask(end.coolDownMs ? queueMicrotask : undefined)
     else this.#gather()
   }
 
@@ -201,12 +202,11 @@ export class Dispatcher {
   }
 
   /** Wants an exchange soon: at once when none is in flight, after this one otherwise. */
-  #ask(): void {
+  #ask(putOff = this.#options.putOff ?? queueMicrotask): void {
     this.#wanted = true
     if (this.#busy || this.#scheduled || this.#stopped || this.#alarms.reconnecting || this.#grants.busy) return
     this.#scheduled = true
-    // What else happens in this turn belongs to the same batch.
-    queueMicrotask(() => {
+    putOff(() => {
       this.#scheduled = false
       if (!this.#busy) void this.#run()
     })

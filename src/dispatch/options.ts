@@ -16,6 +16,11 @@ export interface DispatcherOptions {
   readonly isolatedMs: number
   /** Keep a dead process's slots until its calls' deadlines. */
   readonly holdUntilCallDeadline: boolean
+  /**
+   * Puts off an exchange until all that asks for one with it has come. Default: until the microtasks are through, which is
+   * what a virtual clock can follow.
+   */
+  readonly putOff?: (exchange: () => void) => void
   /** Called for what an operator should hear of. */
   readonly onNews: (news: DispatcherNews) => void
 }
