@@ -27,7 +27,8 @@ export class Calendar {
 
   constructor(
     private readonly clock: Clock,
-    private readonly due: (grant: DatedGrant) => void,
+    /** Whether it took any time. */
+    private readonly due: (grant: DatedGrant) => boolean,
     private readonly calm: () => void = () => {},
   ) {
     this.#alarm = new Alarm(clock, () => this.go())
@@ -61,7 +62,7 @@ export class Calendar {
     let left = DUE_PER_TURN
     const nowMs = this.clock.now()
     for (let next = this.#heap[0]; next && next.dueMs <= nowMs; next = this.#heap[0]) {
-      if (left-- === 0) {
+      if (left === 0) {
         this.#turn = this.clock.setTimeout(() => {
           const { busy } = this
           this.#turn = undefined
@@ -71,7 +72,7 @@ export class Calendar {
         return
       }
       this.#shift()
-      this.due(next)
+      if (this.due(next)) left--
     }
     const next = this.#heap[0]
     if (next) this.#alarm.set(next.dueMs)

@@ -10,6 +10,8 @@ export interface Grant {
   readonly draws: readonly number[]
   /** LLM tokens charged. */
   readonly tokens: number
+  /** Service that its flow was charged by the store, µs. */
+  readonly serviceUs: number
   /** Store time. */
   readonly notBeforeMs: number
   /** Store time; checked immediately before the request is written. `Infinity` where only slots are taken. */

@@ -57,6 +57,7 @@ export class Grants {
         const stands = flow && !voided && notBeforeMs >= this.session.owed.coolDownOf(pool)
         if (!stands) {
           this.session.giveBack(draws, tokens, true, notBeforeMs)
+          if (flow) this.#unserve(pool, flow.tenant, key, serviceOf(flow, tokens))
           this.ask() // Somebody else may be waiting for it.
         } else {
           flow.dated++
@@ -81,6 +82,8 @@ export class Grants {
     const nowMs = clock.now()
     const storeMs = this.sync.latest(nowMs)
     if (!this.session.end(grant, end, storeMs)) return false
+    const { pool, tenant, flowKey, serviceUs } = grant
+    if (end.unsent && this.session.isCharged(grant)) this.#unserve(pool, tenant, flowKey, serviceUs)
     this.#observe(end.observations ?? [], nowMs)
     if (end.coolDownMs) {
       this.#recall(grant.pool, storeMs + end.coolDownMs)
@@ -139,25 +142,38 @@ export class Grants {
     flow.dated--
     this.waiters.touch(flow)
     this.session.giveBack(flow.draws, tokens, true, notBeforeMs)
+    this.#unserve(flow.pool, flow.tenant, flowKey, serviceOf(flow, tokens))
     this.ask()
   }
 
-  #bind(dated: DatedGrant): void {
+  /** What was not served is not charged: else whoever is late would fall behind the others for it. */
+  #unserve(pool: number, tenant: string, flowKey: string, serviceUs: number): void {
+    this.session.owed.serve(pool, tenant, flowKey, -serviceUs)
+  }
+
+  /** True if a request was handed its grant. */
+  #bind(dated: DatedGrant): boolean {
     const flow = this.waiters.flow(dated.flowKey)
-    if (!flow) return
+    if (!flow) return false
+    // Too late to be sent it costs a request nothing: else a process that is late would be kept so by what it does for those.
+    const isLate = this.sync.latest(this.options.clock.now()) > this.#sendByMs(flow, dated.notBeforeMs)
     // Where no limit counts tokens, the store is not told of them.
-    const request = this.waiters.covered(flow, flow.perToken === 0 ? Number.POSITIVE_INFINITY : dated.tokens)
+    const covers = flow.perToken === 0 ? Number.POSITIVE_INFINITY : dated.tokens
+    const request = isLate ? undefined : this.waiters.covered(flow, covers)
     if (!request) {
       this.#return(dated)
-      return
+      return false
     }
     flow.dated--
     // What it is charged too much goes back to the same bucket before anything is sent.
     if (request.tokens < dated.tokens) {
       this.session.giveBack(flow.draws, dated.tokens - request.tokens, false, dated.notBeforeMs)
+      const lessUs = serviceOf(flow, dated.tokens) - serviceOf(flow, request.tokens)
+      this.#unserve(flow.pool, flow.tenant, flow.key, lessUs)
       this.ask()
     }
     this.#hand(flow, request, dated.notBeforeMs)
+    return true
   }
 
   /** A freed slot goes to the next in line of this process, as far as the store said that it may; true if it did. */
@@ -174,11 +190,15 @@ export class Grants {
   }
 
   #hand(flow: LocalFlow, request: TokenRequest, notBeforeMs: number): void {
-    const { clock, slackMs, holdUntilCallDeadline } = this.options
+    const { clock, holdUntilCallDeadline } = this.options
     // The store holds its slots beyond the lease only once it knows until when.
     if (holdUntilCallDeadline) this.ask()
-    const sendByMs = flow.slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + slackMs
+    const sendByMs = this.#sendByMs(flow, notBeforeMs)
     hand(this.session, this.waiters, flow, request, { notBeforeMs, sendByMs, isolated: false, boundAtMs: clock.now() })
+  }
+
+  #sendByMs({ slotsOnly }: LocalFlow, notBeforeMs: number): number {
+    return slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + this.options.slackMs
   }
 
   #refuse(key: string, limit: number, max: number): void {

@@ -1,5 +1,5 @@
 import type { Grant, TokenRequest } from './grant.js'
-import type { LocalFlow } from './local-flow.js'
+import { type LocalFlow, serviceOf } from './local-flow.js'
 import type { Session } from './session.js'
 import type { Waiters } from './waiters.js'
 
@@ -19,6 +19,7 @@ export function hand(
     flowKey: flow.key,
     draws: flow.draws,
     tokens: request.tokens,
+    serviceUs: when.isolated ? 0 : serviceOf(flow, request.tokens),
     notBeforeMs: when.notBeforeMs,
     sendByMs: when.sendByMs,
     isolated: when.isolated,

@@ -87,9 +87,10 @@ export class Owed {
     this.#adjustments.clear()
   }
 
-  /** The slots a new process id declares are those still held: nothing is left to be freed. */
-  forgetSlots(): void {
+  /** A new process id declares the slots it still holds, and its flows were charged nothing: nothing is left to be put right. */
+  forgetFormer(): void {
     this.#freed.clear()
+    this.#service.clear()
   }
 }
 

@@ -64,6 +64,8 @@ export class Session {
   #version = 0
   /** Grants up to this number were charged to a store that has since lost its state. */
   #forgotten = 0
+  /** Grants up to this number were given to a former process id. */
+  #former = 0
   #grantNumber = 0
   /** When the last batch that was answered, and not fenced, was sent: its lease runs from then at the earliest. */
   #leasedAtMs = 0
@@ -105,7 +107,7 @@ export class Session {
   compose(flows: readonly FlowStatement[], sync: ClockSync, nowMs: number, distrust: boolean, leave: boolean): Batch {
     const joining = this.#seq === 0
     const { leaseMs, isolatedMs } = this.options
-    if (joining) this.owed.forgetSlots()
+    if (joining) this.owed.forgetFormer()
     const exchange: Exchange = {
       processId: this.processId,
       seq: ++this.#seq,
@@ -217,6 +219,11 @@ export class Session {
     }
   }
 
+  /** Whether the store knows the flow that it charged a grant's service to. */
+  isCharged(grant: Grant): boolean {
+    return grant.number > Math.max(this.#former, this.#forgotten)
+  }
+
   /** Owes the store the end of a grant; false if it ended before. `nowMs` is store time at the latest. */
   end(grant: Grant, end: GrantEnd, nowMs: number): boolean {
     if (!this.open.delete(grant.number)) return false
@@ -243,6 +250,7 @@ export class Session {
   rejoin(): void {
     this.#incarnation++
     this.#seq = 0
+    this.#former = this.#grantNumber
   }
 
   #correct(index: number, grant: Grant, delta: number, nowMs: number, forgotten: boolean): void {
@@ -265,17 +273,8 @@ export class Session {
     this.journal.expire(reply.nowMs)
     if (reply.share) Object.assign(known, reply.share)
     const { used, ceilings, coolDowns, paused, overrides, poolWords, limitWords, queues } = reply
-    Object.assign(known, {
-      used,
-      usedAsOfMs: reply.nowMs,
-      ceilings,
-      coolDowns,
-      paused,
-      overrides,
-      poolWords,
-      limitWords,
-      queues,
-    })
+    const words = { poolWords, limitWords, queues }
+    Object.assign(known, { used, usedAsOfMs: reply.nowMs, ceilings, coolDowns, paused, overrides, ...words })
   }
 
   /** The store forgot what it was charged: what it must know stands in the journal. */

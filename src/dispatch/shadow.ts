@@ -51,6 +51,7 @@ export class Shadow implements Permits {
       tokens,
       notBeforeMs: 0,
       sendByMs: Number.POSITIVE_INFINITY,
+      serviceUs: 0,
       isolated: false,
       callTimeoutMs,
       boundAtMs: nowMs,

@@ -6,7 +6,10 @@ import { VirtualClock } from '../../src/testing/virtual-clock.js'
 function rig() {
   const clock = new VirtualClock()
   const due: { order: number; dueMs: number; atMs: number }[] = []
-  const calendar: Calendar = new Calendar(clock, ({ order, dueMs }) => due.push({ order, dueMs, atMs: clock.now() }))
+  const calendar: Calendar = new Calendar(clock, ({ order, dueMs }) => {
+    due.push({ order, dueMs, atMs: clock.now() })
+    return true
+  })
   let order = 0
   const dated = (dueMs: number, pool = 0): DatedGrant => {
     return { order: order++, flowKey: 'flow', pool, tokens: 0, notBeforeMs: dueMs, dueMs }
@@ -49,6 +52,19 @@ describe('Calendar', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  test('what takes its receiver no time takes no turn from others', () => {
+    const clock = new VirtualClock()
+    const due: number[] = []
+    const calendar: Calendar = new Calendar(clock, ({ order }) => due.push(order) > 100)
+    for (let order = 0; order < 140; order++) {
+      calendar.add({ order, flowKey: 'flow', pool: 0, tokens: 0, notBeforeMs: 0, dueMs: 0 })
+    }
+    calendar.go()
+    expect(due).toHaveLength(132)
+    clock.runNext()
+    expect(due).toHaveLength(140)
+  })
+
   test('an earlier date that comes later is not missed', () => {
     const { clock, calendar, due, dated } = rig()
     calendar.add(dated(1_000))
@@ -80,9 +96,10 @@ describe('Calendar', () => {
     }
     const calendar: Calendar = new Calendar(clock, ({ order }) => {
       due.push(order)
-      if (order !== 0) return
+      if (order !== 0) return true
       calendar.recall((dated) => dated.order === 1)
       calendar.add(of(3, 0))
+      return true
     })
     for (const order of [0, 1, 2]) calendar.add(of(order, 0))
     calendar.go()

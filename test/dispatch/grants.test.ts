@@ -38,16 +38,19 @@ describe('grants', () => {
     expect(process.dispatcher.maySend(late.grants[0]!)).toBe(false)
   })
 
-  test('a reply that took longer than the slack brings a void grant', async () => {
+  test('a reply that took longer than the slack brings no grant, but another in its place', async () => {
     const fleet = fleetOf(10, 10)
     const process = await fleet.join()
     const release = process.store.holdReplies()
     const wait = process.ask()
     await fleet.clock.advanceAsync(SLACK_MS + 1)
+    const nowMs = fleet.clock.now()
     release()
     await fleet.settle()
-    expect(wait.grants).toHaveLength(1)
-    expect(process.dispatcher.maySend(wait.grants[0]!)).toBe(false)
+    expect(process.store.last).toMatchObject({ adjustments: [[0, expect.any(Number), -1]], freed: [[1, 1]] })
+    expect(wait.grants.map(({ notBeforeMs }) => notBeforeMs)).toEqual([nowMs])
+    expect(process.dispatcher.maySend(wait.grants[0]!)).toBe(true)
+    expect(fleet.used).toEqual([1, 1])
   })
 
   test('settling twice has no effect', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Fleet, Process } from './fleet.js'
+import { type Fleet, type Process, SLACK_MS } from './fleet.js'
 import { granted, LONG_LEASE_MS, slotFleetOf, tokenFleetOf } from './small-fleet.js'
 
 /** The limit is spent; a grant for whoever waits comes half a second before its date, which is 60.3 s from here. */
@@ -99,6 +99,25 @@ describe('a dated grant', () => {
     expect(granted([third, again])).toEqual([0, 1])
   })
 
+  test('that comes due too late to be sent goes back without a word to anybody, and is not charged', async () => {
+    const { fleet, process } = await spentFleet()
+    const wait = process.ask({ tokens: 8 })
+    await fleet.clock.advanceAsync(DATED_MS)
+    const [, charged] = buckets(fleet)
+    process.clock.stop()
+    await fleet.clock.advanceAsync(DATE_MS - DATED_MS + SLACK_MS + LATE_MS)
+    process.clock.resume()
+    await fleet.settle()
+    const { adjustments, service } = process.store.last
+    expect(adjustments).toEqual([[0, charged![0], -8]])
+    // 8 tokens of 10 a minute.
+    expect(service).toEqual([[0, 'tenant', 'flow', -48_000_000]])
+    // One grant it saw: the one that came in its place, in time.
+    expect(wait.grants).toHaveLength(1)
+    expect(process.dispatcher.maySend(wait.grants[0]!)).toBe(true)
+    expect(fleet.used).toEqual([8, 1])
+  })
+
   test('is void after a pause longer than the lease, and so is what was handed out and not sent', async () => {
     const fleet = tokenFleetOf(10, 100)
     const process = await fleet.join()
@@ -107,18 +126,13 @@ describe('a dated grant', () => {
     await fleet.clock.advanceAsync(DATED_MS)
     process.clock.stop()
     await fleet.clock.advanceAsync(20_000)
-    const sends: boolean[] = []
     process.clock.resume()
+    expect(wait.grants).toHaveLength(0)
     await fleet.settle()
-    for (const grant of wait.grants) {
-      sends.push(process.dispatcher.maySend(grant))
-      process.dispatcher.settle(grant, { unsent: true })
-    }
-    expect(sends.every((sent) => !sent)).toBe(true)
-    const again = process.ask({ tokens: 10 })
-    await fleet.clock.advanceAsync(1_000)
-    expect(again.grants).toHaveLength(1)
-    expect(fleet.used).toEqual([10, 1])
+    // As another process, whose grant is a new one.
+    expect(wait.grants).toHaveLength(1)
+    expect(process.dispatcher.maySend(wait.grants[0]!)).toBe(true)
+    expect(fleet.used).toEqual([8, 1])
   })
 })
 

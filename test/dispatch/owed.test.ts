@@ -105,7 +105,7 @@ describe('Owed', () => {
     owed.forgetSpending()
     expect(owed.take()).toEqual({ ...NOTHING, freed: [[1, 2]] })
     owed.free(1, 2)
-    owed.forgetSlots()
+    owed.forgetFormer()
     expect(owed.isEmpty).toBe(true)
   })
 })

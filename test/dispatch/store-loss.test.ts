@@ -23,9 +23,10 @@ describe('the store out of reach', () => {
     const repeats = attempts.slice(0, -1)
     expect(repeats.length).toBeGreaterThan(2)
     for (const { exchange } of repeats) expect(exchange).toEqual(attempts[0]!.exchange)
-    // Whoever came meanwhile is the batch after it.
+    // Whoever came meanwhile is the batch after it; a grant whose reply was lost came too late to be sent.
     const last = attempts.at(-1)!.exchange
-    expect([last.seq, last.flows.map(({ count }) => count)]).toEqual([attempts[0]!.exchange.seq + 1, [1]])
+    const waiting = lose === 'reply' ? 2 : 1
+    expect([last.seq, last.flows.map(({ count }) => count)]).toEqual([attempts[0]!.exchange.seq + 1, [waiting]])
     expect(process.dispatcher.state).toBe('synced')
     expect(process.dispatcher.canGrant).toBe(true)
     expect([wait.grants.length, other.grants.length]).toEqual([1, 1])
