@@ -47,6 +47,30 @@ describe('a repeated request', () => {
     expect(upstream.received).toHaveLength(1)
   })
 
+  test('of a stream that has answered more than is kept: 409, until it is over', async () => {
+    const upstream = await upstreamOf()
+    const gateway = await startGateway(upstream)
+    const stream = { ...CHAT, stream: true }
+    const first = gateway.chat(stream, KEY)
+    const { response } = await upstream.arrival(0)
+    const part = `data: {"choices":[],"pad":"${'x'.repeat(1_000_000)}"}\n\n`
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    for (let i = 0; i < 5; i++) response.write(part)
+    const reader = (await first).body!.getReader()
+    for (let bytes = 0; bytes < 5 * part.length; ) bytes += (await reader.read()).value!.length
+    const late = await gateway.chat(stream, KEY)
+    expect(late.status).toBe(409)
+    expect(await late.json()).toMatchObject({ error: { code: 'idempotency_key_in_use', param: 'idempotency-key' } })
+    response.end('data: [DONE]\n\n')
+    const { value } = await reader.read()
+    expect(Buffer.from(value!).toString()).toBe('data: [DONE]\n\n')
+    const again = gateway.chat(stream, KEY)
+    ;(await upstream.arrival(1)).response
+      .writeHead(200, { 'content-type': 'text/event-stream' })
+      .end(`${CHUNK}data: [DONE]\n\n`)
+    expect((await again).status).toBe(200)
+  })
+
   test('goes on for who stays when the other hangs up', async () => {
     const upstream = await upstreamOf()
     const gateway = await startGateway(upstream)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type Answer, type AnswerTexts, errorAnswer, HUNG_UP } from '../../http/openai-error.js'
+import { type Answer, errorAnswer, HUNG_UP } from '../../http/openai-error.js'
+import { Recording, type RecordingBounds } from './recording.js'
 
 const TTL_MS = 3_600_000
 const MAX_ENTRIES = 10_000
@@ -31,18 +32,23 @@ export function digestOf(...texts: readonly string[]): string {
 
 /** Makes a repeated request one request: its answer is shared while it comes, and kept for a while once complete. */
 export class Repeats {
-  /** Oldest first. */
-  readonly #calls = new Map<string, SharedCall>()
+  /** As many as the gate lets in. */
+  readonly #running = new Map<string, SharedCall>()
+  /** The oldest first. */
+  readonly #kept = new Map<string, KeptCall>()
   readonly #options: Required<RepeatsOptions>
+  readonly #bounds: RecordingBounds
   #chars = 0
 
   constructor(options: RepeatsOptions) {
     this.#options = { ttlMs: TTL_MS, maxChars: MAX_CHARS, ...options }
+    const { maxChars } = this.#options
+    this.#bounds = { maxChars: Math.min(MAX_ANSWER_CHARS, maxChars), maxCharsOfAll: maxChars, kept: { chars: 0 } }
   }
 
   answer({ id, digest, signal, make }: Repeatable): Promise<Answer> {
     this.#forget()
-    const known = this.#calls.get(id)
+    const known = this.#running.get(id) ?? this.#kept.get(id)?.call
     if (known && known.digest !== digest) {
       const message = 'idempotency-key: it came with another request before'
       const details = { code: 'idempotency_key_reused', param: 'idempotency-key' }
@@ -50,40 +56,47 @@ export class Repeats {
     }
     // One that its last caller just left is nobody's any more.
     if (known && !known.abandoned) return known.join(signal, { repeated: true })
-    const call = new SharedCall(digest, make)
+    const call = new SharedCall(digest, make, this.#bounds)
     this.#add(id, call)
     return call.join(signal, {})
   }
 
   #add(id: string, call: SharedCall): void {
-    this.#calls.set(id, call)
+    this.#running.set(id, call)
     void call.over.then((complete) => {
-      if (this.#calls.get(id) !== call) return
-      if (!complete || call.chars > MAX_ANSWER_CHARS) {
-        this.#calls.delete(id)
-        return
-      }
-      // It counts from now on, as the youngest.
-      this.#calls.delete(id)
-      this.#calls.set(id, call)
-      call.keptSinceMs = this.#options.now()
+      // Another took its place where all its callers had left it.
+      if (this.#running.get(id) !== call) return
+      this.#running.delete(id)
+      if (!complete || call.chars > this.#bounds.maxChars) return
+      this.#kept.set(id, { call, sinceMs: this.#options.now() })
       this.#chars += call.chars
       this.#forget()
     })
   }
 
-  /** The oldest go first, and none that is still on its way. */
+  /** The oldest go first. */
   #forget(): void {
     const { now, ttlMs, maxChars } = this.#options
-    for (const [id, call] of this.#calls) {
-      if (call.keptSinceMs === undefined) continue
-      const tooMany = this.#chars > maxChars || this.#calls.size > MAX_ENTRIES
-      if (!tooMany && now() - call.keptSinceMs < ttlMs) return
-      this.#calls.delete(id)
+    for (const [id, { call, sinceMs }] of this.#kept) {
+      const tooMany = this.#chars > maxChars || this.#kept.size > MAX_ENTRIES
+      if (!tooMany && now() - sinceMs < ttlMs) return
+      this.#kept.delete(id)
       this.#chars -= call.chars
     }
   }
 }
+
+interface KeptCall {
+  readonly call: SharedCall
+  readonly sinceMs: number
+}
+
+/** What comes too late to a stream of which the beginning is gone. */
+const TOO_LONG = errorAnswer(
+  409,
+  'idempotency-key: its request is running still, and has answered more than is kept for a repeat',
+  { code: 'idempotency_key_in_use', param: 'idempotency-key' },
+)
 
 /** One request with any number of callers, who may come and go; when the last one goes before its end, it is cancelled. */
 class SharedCall {
@@ -91,7 +104,6 @@ class SharedCall {
   readonly over: Promise<boolean>
   /** Known when it is over. */
   chars = 0
-  keptSinceMs: number | undefined
   readonly #answer: Promise<{ answer: Answer; recording: Recording | undefined }>
   readonly #controller = new AbortController()
   #callers = 0
@@ -99,9 +111,11 @@ class SharedCall {
   constructor(
     readonly digest: string,
     make: Repeatable['make'],
+    bounds: RecordingBounds,
   ) {
     this.#answer = make(this.#controller.signal).then((answer) => {
-      return { answer, recording: typeof answer.body === 'string' ? undefined : new Recording(answer.body.texts) }
+      const { body } = answer
+      return { answer, recording: typeof body === 'string' ? undefined : new Recording(body.texts, bounds) }
     })
     this.over = this.#watch().catch(() => false)
   }
@@ -124,7 +138,16 @@ class SharedCall {
       if (signal.aborted) return HUNG_UP
       const mine = { ...answer, log: { ...answer.log, ...log } }
       if (!recording || typeof answer.body === 'string') return mine
-      return { ...mine, body: { ...answer.body, texts: recording.read(), cancel: leave } }
+      if (!recording.isWhole) {
+        leave()
+        return TOO_LONG
+      }
+      const reading = recording.read()
+      const cancel = () => {
+        reading.leave()
+        leave()
+      }
+      return { ...mine, body: { ...answer.body, texts: reading.texts, cancel } }
     } finally {
       // Who leaves a stream that has begun tells by `cancel`.
       signal.removeEventListener('abort', leave)
@@ -139,50 +162,13 @@ class SharedCall {
       this.chars = body.length
       return log.outcome === 'completed'
     }
-    const { outcome } = await body.ended
-    // What is left is in memory already, whoever reads it.
-    this.chars = (await recording?.rest()) ?? 0
-    return outcome === 'completed'
-  }
-}
-
-/** A stream's texts for several readers. The fastest sets the pace, and all of them get everything. */
-class Recording {
-  #chars = 0
-  readonly #texts: string[] = []
-  #ended = false
-  #pulling: Promise<void> | undefined
-
-  constructor(private readonly source: AnswerTexts['texts']) {}
-
-  async *read(): AsyncGenerator<string, void, undefined> {
-    for (let index = 0; ; index++) {
-      while (index >= this.#texts.length && !this.#ended) await this.#pull()
-      const text = this.#texts[index]
-      if (text === undefined) return
-      yield text
-    }
-  }
-
-  /** Reads on to the end; resolves with the length of all. */
-  async rest(): Promise<number> {
-    while (!this.#ended) await this.#pull()
-    return this.#chars
-  }
-
-  #pull(): Promise<void> {
-    this.#pulling ??= this.#advance().finally(() => {
-      this.#pulling = undefined
-    })
-    return this.#pulling
-  }
-
-  async #advance(): Promise<void> {
-    const { value, done } = await this.source.next()
-    if (done) this.#ended = true
-    else {
-      this.#texts.push(value)
-      this.#chars += value.length
+    try {
+      const { outcome } = await body.ended
+      // What is left is in memory already, whoever reads it.
+      this.chars = (await recording?.rest()) ?? 0
+      return outcome === 'completed' && recording?.isWhole === true
+    } finally {
+      recording?.release()
     }
   }
 }
