@@ -156,7 +156,8 @@ export class Admissions {
     checkCall({ estimatedTokens: tokens, tenant, priority })
     const { entrants } = this.#desk
     const asked = (one: GatePool) => entrants.of(one, tenant, priority).asked(tokens)
-    return this.#estimateMs(this.#route({ pool, model }), asked)
+    const { pools, intake } = this.#route({ pool, model })
+    return this.#estimateMs({ pools: fitting(pools, tenant, { tokensIn: () => tokens }), intake }, asked)
   }
 
   /** A pool by its name, or else what serves the model. */

@@ -176,7 +176,8 @@ export class Headgate {
   }
 
   /** What the whole fleet has spent of each limit, read from the store. */
-  usage(): Promise<readonly GroupUsage[]> {
+  async usage(): Promise<readonly GroupUsage[]> {
+    this.#checkOpen()
     return Promise.all(this.#parts.dispatchers.map((dispatcher) => dispatcher.usage()))
   }
 
@@ -192,7 +193,8 @@ export class Headgate {
 
   /**
    * How long a request of this cost would wait for its grant if it came now, in ms: an estimate by what is known of the
-   * fleet's queues. `Infinity` while the pool is paused. A model that several pools serve goes by its name, too.
+   * fleet's queues and windows. `Infinity` while the pool is paused, or a limit moved below the cost. A model that several
+   * pools serve goes by its name, too. Throws BAD_REQUEST for what `spawn` would refuse: a cost above a configured limit.
    */
   estimateWait(pool: string, cost: WaitCost = {}): number {
     return this.#admissions.estimateMs({ ...this.#byName(pool), ...cost })
@@ -201,7 +203,7 @@ export class Headgate {
   /** Resolves when the store has answered; rejects with STORE_UNAVAILABLE within 5 s, naming host and cause. */
   async ready(): Promise<void> {
     const { clock, connection, dispatchers } = this.#parts
-    if (this.#closed) throw new HeadgateError('CANCELLED', 'the gate is closed')
+    this.#checkOpen()
     let timer: unknown
     const late = new Promise<never>((_, reject) => {
       timer = clock.setTimeout(() => {
@@ -223,19 +225,24 @@ export class Headgate {
   /** Moves limits of a pool for the whole fleet. Each must be one the pool is configured with. */
   async updatePool(name: string, change: LimitChange): Promise<void> {
     const { dispatcher } = this.#pool(name)
+    this.#checkOpen()
     for (const move of movesOf(name, change, dispatcher.spec.limits)) {
       await dispatcher.control({ type: 'limit', ...move })
     }
   }
 
   /** Stops granting in a pool, fleet-wide, until `resume`; calls in flight go on. */
-  pause(pool: string): Promise<void> {
-    return this.#pool(pool).dispatcher.control({ type: 'pause', pool })
+  async pause(pool: string): Promise<void> {
+    const { dispatcher } = this.#pool(pool)
+    this.#checkOpen()
+    await dispatcher.control({ type: 'pause', pool })
   }
 
   /** Ends a pause or a cool-down, fleet-wide. */
-  resume(pool: string): Promise<void> {
-    return this.#pool(pool).dispatcher.control({ type: 'resume', pool })
+  async resume(pool: string): Promise<void> {
+    const { dispatcher } = this.#pool(pool)
+    this.#checkOpen()
+    await dispatcher.control({ type: 'resume', pool })
   }
 
   /**
@@ -287,6 +294,11 @@ export class Headgate {
     const { monitor } = this.#parts
     if (!monitor) throw new HeadgateError('BAD_REQUEST', 'this gate was created with monitoring: false')
     return monitor
+  }
+
+  /** A closed gate is no member of the fleet any more: what it would say reaches nobody. */
+  #checkOpen(): void {
+    if (this.#closed) throw new HeadgateError('CANCELLED', 'the gate is closed')
   }
 
   #closeIntakes(reason: HeadgateError): void {

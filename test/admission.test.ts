@@ -72,7 +72,26 @@ describe('a deadline that can’t be made', () => {
       priority: 'high',
       deadline: 20,
     })
-    expect(await request.outcome).toMatchObject({ status: 'expired', error: { code: 'DEADLINE_EXCEEDED' } })
+    const { status, error } = await request.outcome
+    expect({ status, code: error?.code }).toEqual({ status: 'expired', code: 'DEADLINE_EXCEEDED' })
+    // Who comes back when this is over will not have long to wait.
+    expect(error?.retryAfterMs).toBeGreaterThan(HOUR_MS / 2)
+    // By what the store said last it still waits itself.
+    expect(error?.retryAfterMs).toBeLessThan(3 * HOUR_MS + 60_000)
+  })
+
+  test('is refused to the first that comes after the window was filled', async () => {
+    open(ONCE_AN_HOUR)
+    await gate.run({ pool: 'p' }, async () => {})
+    await vi.waitFor(() => expect(gate.estimateWait('p')).toBeGreaterThan(HOUR_MS / 2))
+    const never = vi.fn()
+    const error = await failureOf(gate.run({ pool: 'p', deadline: '10s' }, never))
+    expect(error).toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      message: expect.stringMatching(/^pool p: the wait would be/),
+    })
+    expect(error.retryAfterMs).toBeGreaterThan(HOUR_MS - 60_000)
+    expect(never).not.toHaveBeenCalled()
   })
 
   test('is refused while the pool cools down for longer, and not for one that is far enough off', async () => {
@@ -97,7 +116,7 @@ describe('a deadline that can’t be made', () => {
     open({})
     await gate.ready()
     await gate.pause('p')
-    await vi.waitFor(() => expect(gate.stats().pools.p!.coolDownMs).toBe(Number.POSITIVE_INFINITY))
+    expect(gate.stats().pools.p!.coolDownMs).toBe(Number.POSITIVE_INFINITY)
     expect(gate.estimateWait('p')).toBe(Number.POSITIVE_INFINITY)
     const expiring = gate.run({ pool: 'p', deadline: 20 }, async () => {})
     await expect(expiring).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED', message: 'pool p: the deadline passed' })
@@ -120,6 +139,37 @@ describe('estimateWait', () => {
     await vi.waitFor(() => expect(gate.estimateWait('p') - one).toBeGreaterThan(HOUR_MS / 2))
   })
 
+  test('is known as soon as an operator’s word was taken', async () => {
+    open({ limits: { tokens: { limit: 1_000, per: '1m' } } })
+    await gate.ready()
+    await gate.pause('p')
+    expect(gate.estimateWait('p')).toBe(Number.POSITIVE_INFINITY)
+    await gate.resume('p')
+    expect(gate.estimateWait('p')).toBe(0)
+    await gate.updatePool('p', { tokens: { limit: 500, per: '1m' } })
+    // As the limit stands it never fits.
+    expect(gate.estimateWait('p', { tokens: 501 })).toBe(Number.POSITIVE_INFINITY)
+    expect(gate.estimateWait('p', { tokens: 500 })).toBe(0)
+    await gate.updatePool('p', { tokens: { limit: 1_000, per: '1m' } })
+    expect(gate.estimateWait('p', { tokens: 501 })).toBe(0)
+  })
+
+  test('is as long as LLM tokens are spent, which may come back: nobody is refused for it', async () => {
+    open({ limits: { tokens: { limit: 1_000, per: '1h' } } })
+    await gate.run({ pool: 'p', estimatedTokens: 1_000 }, async () => {})
+    await vi.waitFor(() => expect(gate.estimateWait('p', { tokens: 1 })).toBeGreaterThan(HOUR_MS / 2))
+    const hasty = failureOf(gate.run({ pool: 'p', estimatedTokens: 1, deadline: 20 }, async () => {}))
+    expect((await hasty).message).toBe('pool p: the deadline passed')
+  })
+
+  test('of what no limit allows is an error, as its spawn is', async () => {
+    open({ limits: { tokens: { limit: 1_000, per: '1m' } } })
+    const message = 'the request costs 1001 of pool:p:tokens:60000, which allows at most 1000'
+    const expected = expect.objectContaining({ code: 'BAD_REQUEST', message })
+    expect(() => gate.estimateWait('p', { tokens: 1_001 })).toThrow(expected)
+    expect(await failureOf(gate.run({ pool: 'p', estimatedTokens: 1_001 }, async () => {}))).toEqual(expected)
+  })
+
   test.each([
     [['nope'], 'pool: expected one of p, got "nope"'],
     [['p', { tokens: -1 }], 'estimatedTokens: expected a whole number ≥ 0, got -1'],
@@ -128,6 +178,21 @@ describe('estimateWait', () => {
     open({})
     const ask = () => gate.estimateWait(...(args as Parameters<Headgate['estimateWait']>))
     expect(ask).toThrow(expect.objectContaining({ code: 'BAD_REQUEST', message }))
+  })
+})
+
+describe('a closed gate', () => {
+  const ways: [string, (closed: Headgate) => Promise<unknown>][] = [
+    ['pause', (closed) => closed.pause('p')],
+    ['resume', (closed) => closed.resume('p')],
+    ['updatePool', (closed) => closed.updatePool('p', { concurrency: 3 })],
+    ['usage', (closed) => closed.usage()],
+    ['ready', (closed) => closed.ready()],
+  ]
+  test.each(ways)('%s rejects, for nobody listens any more', async (_, call) => {
+    open({ limits: { concurrency: 5 } })
+    await gate.close()
+    expect(await failureOf(call(gate))).toMatchObject({ code: 'CANCELLED', message: 'the gate is closed' })
   })
 })
 

@@ -178,8 +178,9 @@ export class Dispatcher {
     return this.#options.store.usage()
   }
 
-  control(change: ControlChange): Promise<void> {
-    return this.#options.store.control(change)
+  async control(change: ControlChange): Promise<void> {
+    await this.#options.store.control(change)
+    this.#session.words.said(change, this.#options.clock.now())
   }
 
   readonly #mayHandOff = (): boolean =>

@@ -4,6 +4,7 @@ import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd } from './grant.js'
 import { Journal } from './journal.js'
 import { Owed } from './owed.js'
+import { Words } from './words.js'
 
 /** Near the lease's end a new process id costs less than finding out that the old one was fenced. */
 const LEASE_USED = 0.9
@@ -55,6 +56,7 @@ export class Session {
     limitWords: [],
     queues: [],
   }
+  readonly words: Words
   /** For how long anything it spent may count. */
   readonly #memoryMs: number
   #incarnation = 1
@@ -75,6 +77,7 @@ export class Session {
     private readonly name: string,
   ) {
     this.journal = new Journal(options.spec.limits)
+    this.words = new Words(options.spec, this.known)
     this.#memoryMs = Math.max(options.leaseMs, ...options.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs))
   }
 
@@ -106,14 +109,13 @@ export class Session {
 
   compose(flows: readonly FlowStatement[], sync: ClockSync, nowMs: number, distrust: boolean, leave: boolean): Batch {
     const joining = this.#seq === 0
-    const { leaseMs, isolatedMs } = this.options
     if (joining) this.owed.forgetFormer()
     const exchange: Exchange = {
       processId: this.processId,
       seq: ++this.#seq,
-      leaseMs,
+      leaseMs: this.options.leaseMs,
       holdUntilMs: this.#holdUntilMs(sync),
-      isolatedMs,
+      isolatedMs: this.options.isolatedMs,
       knownEpoch: this.#epoch,
       knownVersion: this.#version,
       // Never an epoch opened before: a store that lost its state must not look as if it hadn't.
@@ -136,8 +138,9 @@ export class Session {
     this.#accept(batch, reply)
     // By such a clock leases and floors of others ended before their time: what was known before is what may be so.
     if (aheadMs > 0) Object.assign(this.known, { roster, floors })
-    const later = this.known.coolDowns.map(([pool, untilMs, generation]) => [pool, untilMs + aheadMs, generation])
-    Object.assign(this.known, { coolDowns: later })
+    const coolDowns = this.known.coolDowns.map(([pool, untilMs, age]) => [pool, untilMs + aheadMs, age])
+    Object.assign(this.known, { coolDowns })
+    this.words.correct(batch.firstSentMs)
   }
 
   /** A fenced process takes a new id and keeps what it owes. */
@@ -285,8 +288,8 @@ export class Session {
 
   #journal(): Exchange['journal'] {
     const { usedAsOfMs: asOfMs, coolDowns, ...known } = this.known
-    const untils = coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const)
-    return { ...known, charges: this.journal.charges, asOfMs, coolDowns: untils }
+    const { charges } = this.journal
+    return { ...known, charges, asOfMs, coolDowns: coolDowns.map(([pool, untilMs]) => [pool, untilMs]) }
   }
 
   #held(): Exchange['held'] {

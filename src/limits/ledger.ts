@@ -110,6 +110,20 @@ export class Ledger {
     else this.#setAside.set(id, count)
   }
 
+  /** When a rate limit that is full has room for anything again: now at the earliest; 0 for one that has, or where nobody knows. */
+  roomAtMs(limit: LimitSpec, nowMs: number): number {
+    const missing = 1 - this.free(limit, nowMs)
+    if (missing <= 0) return 0
+    const { amount, untilMs } = this.control.foreign(limit.id, nowMs)
+    const log = this.log(limit)
+    const own = (left: number) => log.freeAt(nowMs, left) ?? Number.POSITIVE_INFINITY
+    const atMs = Math.min(
+      own(missing),
+      amount > 0 ? Math.max(untilMs, own(missing - amount)) : Number.POSITIVE_INFINITY,
+    )
+    return Number.isFinite(atMs) ? atMs : 0
+  }
+
   /** Writes the charges of this exchange into their buckets. */
   flush(): void {
     for (const [log, pending] of this.#pending) for (const [bucket, amount] of pending) log.add(bucket, amount)

@@ -1,3 +1,4 @@
+import { reportFull } from './full.js'
 import { auditFronts, type FrontAudit } from './audit.js'
 import { FairTree } from './fair-tree.js'
 import { Learning, showsLoss } from './learning.js'
@@ -62,6 +63,7 @@ export class MemoryGroup {
     const wake = (id: string) => this.#listeners.get(id)?.()
     new Schedule(round, this.#ledger, this.#tree, grant, wake).run(untilMs > 0)
     this.#ledger.flush()
+    reportFull(round, this.#ledger)
     round.share = exchange.leave ? null : this.#members.share(round, known, this.#stillExpected(round))
     known.reply = this.#reply(round, false)
     this.#survivors.add(processId)

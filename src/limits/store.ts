@@ -134,7 +134,11 @@ export interface ExchangeReply {
   readonly restate: boolean
   /** How many freed slots a flow may take over without asking, in the order in which it should. */
   readonly handoffs: readonly (readonly [flow: string, count: number])[]
-  /** Pools in which anybody waits: when the first is due (0: not known), the service waited for, µs, in how many flows. */
+  /**
+   * Pools in which anybody waits: when the first is due (0: not known), the service waited for, µs, in how many flows. With
+   * 0 flows, of a pool whose windows are full: when they have room for a request, and for how many µs more LLM tokens, which
+   * may come back, are spent.
+   */
   readonly queues: readonly (readonly [pool: number, frontAtMs: number, loadUs: number, flows: number])[]
   readonly coolDowns: readonly (readonly [pool: number, untilMs: number, generation: number])[]
   readonly paused: readonly number[]

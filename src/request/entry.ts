@@ -61,6 +61,8 @@ export interface RequestSpec {
   /** Local time; undefined for none. */
   readonly deadlineMs: number | undefined
   readonly signal: AbortSignal | undefined
+  /** How long it would wait if it came now, in ms: for who comes too late. */
+  waitMs?(): number
   /** What may answer in the pool's place before its message does. */
   readonly alternatives?: Alternatives | undefined
   /** Finds an answer to the same question that is past its time. */
@@ -298,7 +300,9 @@ function errorOf(entry: Entry, output: RequestOutput | undefined): HeadgateError
   }
   if (code === 'DEADLINE_EXCEEDED') {
     const last = failure ? `; the last attempt failed: ${failure.message}` : ''
-    return new HeadgateError(code, `pool ${name}: the deadline passed${last}`, { ...details, retryable: true })
+    const waitMs = Math.ceil(spec.waitMs?.() ?? Number.POSITIVE_INFINITY)
+    const hint = Number.isFinite(waitMs) && { retryAfterMs: waitMs }
+    return new HeadgateError(code, `pool ${name}: the deadline passed${last}`, { ...hint, ...details, retryable: true })
   }
   const said = failure?.message ?? 'the request failed'
   const message = output?.degradeReason === 'budget' ? `${said}; not retried: the gate's retry budget is spent` : said

@@ -157,6 +157,7 @@ describe('what the client gets for each outcome', () => {
     const gateway = await startGateway(upstream)
     const response = await gateway.chat(undefined, { 'x-headgate-deadline': '50ms' })
     expect(response.status).toBe(504)
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
     expect(headgateHeaders(response)[0]).toBe('expired')
     expect(await response.json()).toEqual({
       error: {

@@ -21,7 +21,7 @@ contract('grants', (world) => {
     expect(datesOf(reply)).toEqual(Array.from({ length: 5 }, () => startMs))
     // What it was given just now leaves the window when its whole bucket does; it asks half a horizon before.
     const dueMs = goneMs(startMs)
-    expect(reply.queues).toEqual([[0, dueMs, 3 * 12_000_000, 1]])
+    expect(reply.queues[0]).toEqual([0, dueMs, 3 * 12_000_000, 1])
     expect(reply.retryAtMs).toBe(dueMs - 500)
   })
 
@@ -64,7 +64,27 @@ contract('grants', (world) => {
     const reply = await a.ask([{ count: 5 }])
     // What leaves later is within the horizon, once there is any reason to date at all.
     expect(datesOf(reply)).toEqual([0, 0, 400, 400].map((ms) => goneMs(startMs) + ms))
-    expect(reply.queues).toHaveLength(1)
+    expect(reply.queues.filter(([, , , flows]) => flows > 0)).toHaveLength(1)
+  })
+
+  test('tells of a full window where nobody waits, as long as it is', async () => {
+    const tokens = rate('t', 1_000, 2 * MINUTE_MS, 'tokens')
+    const a = await open({ ...groupOf(rate('r', 2, MINUTE_MS), tokens), draws: [[0, 1], [1]] })
+    const startMs = a.nowMs
+    expect((await a.ask([{ count: 1, costs: [600], draws: [0, 1] }])).queues).toEqual([])
+    advance(1_000)
+    const full = await a.ask([{ count: 1, costs: [400], draws: [0, 1] }])
+    const roomMs = goneMs(startMs)
+    const tokensMs = startMs - (startMs % 200) + 200 + 2 * MINUTE_MS + HOLD_MS
+    expect(full.queues).toEqual([
+      [0, roomMs, (tokensMs - roomMs) * 1_000, 0],
+      [1, a.nowMs, (tokensMs - a.nowMs) * 1_000, 0],
+    ])
+    // LLM tokens come back.
+    const refunded = await a.ask([], { adjustments: [[1, Math.floor(startMs / 200), -1]] })
+    expect(refunded.queues).toEqual([[0, roomMs, 0, 0]])
+    world().instant.nowMs = roomMs
+    expect((await a.ask()).queues).toEqual([])
   })
 
   test('a short window is dated no further than a quarter of it', async () => {

@@ -69,6 +69,33 @@ for _, l in pairs(limits) do
   end
 end
 
+-- Of pools in which nobody waits, and whoever comes will have to: a window is full. What was spent by the last look is the
+-- most that still counts, so that few have to be looked at.
+for i = 1, isLive and #poolNames or 0 do
+  local room, tokens = 0, 0
+  for _, j in ipairs(pools[poolNames[i]] and pools[poolNames[i]].waiting > 0 and {} or spec[3][i]) do
+    local s = j * 5
+    local p = S[s + 4] > 0 and cAt[S[s + 1]]
+    if p then
+      local foreign = now < C[p + 11] and C[p + 10] or 0
+      local _, most = standing({ at = p, limit = S[s + 3] })
+      local missing = 1 + C[p + 2] + C[p + 6] + foreign - most
+      if missing > 0 then
+        local l = limitAt(j)
+        l.walk = false
+        missing = missing - C[p + 2] + l.sum
+        local at = missing > 0 and (walk(l, missing) or NEVER) or 0
+        if missing > 0 and foreign > 0 then at = min(at, max(C[p + 11], walk(l, missing - foreign) or NEVER)) end
+        if at < NEVER and S[s + 2] == 2 then tokens = max(tokens, at) elseif at < NEVER then room = max(room, at) end
+      end
+    end
+  end
+  if room > 0 or tokens > 0 then
+    local front = max(now, room)
+    queues[#queues + 1] = format('[%d,%.0f,%.0f,0]', i - 1, front, max(0, tokens - front) * 1000)
+  end
+end
+
 local result
 if isRepeated then
   result = call('HGET', base .. 'last', me)

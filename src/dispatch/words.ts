@@ -1,0 +1,45 @@
+import type { ControlChange, GroupSpec } from '../limits/store.js'
+import type { Known } from './session.js'
+
+/**
+ * What operators said through this process. It knows that as soon as the store took it, though a reply may be on its way
+ * that was written before.
+ */
+export class Words {
+  /** By pool or limit, with the local time at which the store had taken it. */
+  readonly #said = new Map<string, { readonly change: ControlChange; readonly atMs: number }>()
+
+  constructor(
+    private readonly spec: GroupSpec,
+    private readonly known: Known,
+  ) {}
+
+  said(change: ControlChange, nowMs: number): void {
+    this.#said.set(change.type === 'limit' ? change.id : change.pool, { change, atMs: nowMs })
+    this.#apply(change)
+  }
+
+  /** The answer to a batch was taken in: what was sent before a word may not know of it. */
+  correct(sentMs: number): void {
+    for (const [about, { change, atMs }] of this.#said) {
+      if (sentMs > atMs) this.#said.delete(about)
+      else this.#apply(change)
+    }
+  }
+
+  #apply(change: ControlChange): void {
+    const { limits, pools } = this.spec
+    const { paused, coolDowns, overrides } = this.known
+    if (change.type === 'limit') {
+      const index = limits.findIndex(({ id }) => id === change.id)
+      const others = overrides.filter(([its]) => its !== index)
+      const isMoved = change.limit !== limits[index]?.limit
+      Object.assign(this.known, { overrides: isMoved ? [...others, [index, change.limit]] : others })
+      return
+    }
+    const pool = pools.indexOf(change.pool)
+    const others = paused.filter((its) => its !== pool)
+    if (change.type === 'pause') Object.assign(this.known, { paused: [...others, pool] })
+    else Object.assign(this.known, { paused: others, coolDowns: coolDowns.filter(([its]) => its !== pool) })
+  }
+}
