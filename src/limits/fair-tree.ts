@@ -57,10 +57,16 @@ export function serviceOf(flow: Pick<FlowNode, 'base' | 'perToken'>, tokens: num
   return Math.max(flow.base, Math.ceil((tokens * flow.perToken) / 1000))
 }
 
-/** A class weighs twice as much after each `AGEING_MS` that its first request waited, up to the highest class. */
-function agedWeight(classWeight: number, waitedMs: number): number {
-  const doublings = Math.min(4, Math.max(0, Math.floor(waitedMs / AGEING_MS)))
-  return Math.min(MAX_CLASS_WEIGHT, classWeight * 2 ** doublings)
+/**
+ * A class weighs twice as much after each `AGEING_MS` that its first request waited, up to the highest of its tenant's that
+ * anybody waits in: among equals a longer queue gets no more than a shorter one.
+ */
+function agedWeight({ flows }: TenantNode, { classWeight, sinceMs }: FlowNode, nowMs: number): number {
+  const doublings = Math.min(4, Math.max(0, Math.floor((nowMs - sinceMs) / AGEING_MS)))
+  if (doublings === 0) return Math.min(MAX_CLASS_WEIGHT, classWeight)
+  let highest = classWeight
+  for (const flow of flows.values()) if (flow.count > 0) highest = Math.max(highest, flow.classWeight)
+  return Math.min(MAX_CLASS_WEIGHT, highest, classWeight * 2 ** doublings)
 }
 
 /** How many of a flow's waiters have a cost that is known: where no limit counts tokens, all. */
@@ -127,7 +133,7 @@ export class FairTree {
     pool.virtual = Math.max(pool.virtual, tenant.tag)
     tenant.tag = Math.max(tenant.tag, pool.virtual - MAX_LAG_US) + Math.ceil(service / tenant.weight)
     tenant.virtual = Math.max(tenant.virtual, flow.tag)
-    const weight = agedWeight(flow.classWeight, nowMs - flow.sinceMs)
+    const weight = agedWeight(tenant, flow, nowMs)
     flow.tag = Math.max(flow.tag, tenant.virtual - MAX_LAG_US) + Math.ceil(service / weight)
     flow.count--
     const load = Math.min(flow.load, service)

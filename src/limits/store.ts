@@ -231,7 +231,7 @@ export const BACKUP_MS = 100
 export const MAX_REFUSED_HEADS = 16
 /** A flow or tenant that was kept back may be behind by this much service, µs, and its next request: no more credit. */
 export const MAX_LAG_US = 5_000_000
-/** A waiter's class weighs up to that of the highest once it waited: it doubles after each of these. */
+/** A waiter's class weighs up to that of the highest waiting beside it: it doubles after each of these. */
 export const AGEING_MS = 30_000
 export const MAX_CLASS_WEIGHT = 4
 /** After a cool-down a pool's grants are spaced for so long. */

@@ -76,6 +76,18 @@ contract('fairness', (world) => {
     expect(Math.abs(countsOf(reply).low! - countsOf(reply).high!)).toBeLessThanOrEqual(1)
   })
 
+  test('among equals one that waited long gets no more than another, nor does a class above all others', async () => {
+    const a = await open(groupOf(rate('r', 24, MINUTE_MS)))
+    advance(200_000)
+    const flow = (key: string, waitedMs: number, classWeight = 2) => {
+      return { key, classWeight, count: 24, sinceMs: a.nowMs - waitedMs }
+    }
+    expect(countsOf(await a.ask([flow('old', 120_000), flow('young', 0)]))).toEqual({ old: 12, young: 12 })
+    advance(120_000)
+    const reply = await a.ask([flow('old', 120_000), flow('young', 0), flow('low', 0, 1)])
+    expect(Math.abs(countsOf(reply).old! - countsOf(reply).young!)).toBeLessThanOrEqual(1)
+  })
+
   test('within a flow it is first come, first served', async () => {
     const a = await open(groupOf(rate('t', 100, MINUTE_MS, 'tokens')))
     const reply = await a.ask([{ costs: [70, 40, 10] }])

@@ -226,7 +226,14 @@ do
         tag, behind = r[p + 2], T.virtual
         if tag > behind then T.virtual = tag elseif tag < behind - MAX_LAG_US then tag = behind - MAX_LAG_US end
         local weight, waited = flow.classWeight, now - flow.since
-        if waited >= AGEING_MS then weight = weight * 2 ^ min(4, floor(waited / AGEING_MS)) end
+        if waited >= AGEING_MS then
+          -- Up to the highest class that anybody waits in: among equals a longer queue gets no more than a shorter one.
+          local highest = weight
+          for q = 5, #r, 6 do
+            if r[q + 3] > 0 then highest = max(highest, r[q + 5]) end
+          end
+          weight = min(highest, weight * 2 ^ min(4, floor(waited / AGEING_MS)))
+        end
         if weight > MAX_CLASS_WEIGHT then weight = MAX_CLASS_WEIGHT end
         r[p + 2] = tag + ceil(service / weight)
         local load = r[p + 4]
