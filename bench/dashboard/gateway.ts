@@ -1,9 +1,9 @@
 // A gateway under a load of governed functions, which costs no HTTP: what is measured beside it is the dashboard.
-import { createAdaptorServer } from '@hono/node-server'
+import { createServer } from 'node:http'
 import { resolveConfig } from '../../src/config.js'
 import { createHeadgate } from '../../src/index.js'
 import { DashboardFeed } from '../../src/surfaces/dashboard/feed.js'
-import { gatewayApp } from '../../src/surfaces/gateway/app.js'
+import { gatewayListener } from '../../src/surfaces/gateway/app.js'
 import { gatewayView } from '../../src/surfaces/gateway/routes.js'
 
 const TICK_MS = 20
@@ -22,8 +22,7 @@ export function serveLoad(perSecond: number): void {
     transitions++
   })
   const feed = new DashboardFeed(gate)
-  const app = gatewayApp(gate, gatewayView(resolveConfig(options), {}), SILENT, feed)
-  const server = createAdaptorServer({ fetch: app.fetch })
+  const server = createServer(gatewayListener(gate, gatewayView(resolveConfig(options), {}), SILENT, feed))
   let sent = 0
   // Most requests take four transitions, a retry two more: the load follows what was counted.
   let toGo = 0

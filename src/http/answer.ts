@@ -24,6 +24,8 @@ export interface AnswerContext {
   /** The pools' own, which no answer may repeat. */
   readonly apiKeys: readonly string[]
   readonly wire: Wire
+  /** That was asked for, where the route says. */
+  readonly model?: string | undefined
   /** How long a request would wait now where it was sent, in ms: for who is refused without a word of when to come back. */
   readonly waitMs?: () => number
 }
@@ -37,19 +39,18 @@ export async function answerOf(request: GateRequest, context: AnswerContext): Pr
 
 function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerContext): Answer {
   const { status, body } = respond(outcome, context)
-  const { error, attempts, queuedMs, waitedMs } = outcome
+  const { error } = outcome
   const retryAfterMs =
     status >= 400 ? (error?.retryAfterMs ?? (status === 429 ? context.waitMs?.() : undefined)) : undefined
+  const headers = headersOf(request.id, outcome)
+  headers['x-headgate-outcome'] = outcome.status
+  if (outcome.via) headers['x-headgate-via'] = outcome.via
+  if (retryAfterMs !== undefined) headers['retry-after'] = String(wholeSeconds(retryAfterMs))
   return {
     status,
     body: status >= 400 ? withoutKeys(body, context.apiKeys) : body,
-    headers: {
-      ...headersOf(request.id, { attempts, queuedMs, waitedMs }),
-      'x-headgate-outcome': outcome.status,
-      ...viaOf(outcome),
-      ...(retryAfterMs !== undefined && { 'retry-after': String(wholeSeconds(retryAfterMs)) }),
-    },
-    log: { requestId: request.id, ...logOf(outcome) },
+    headers,
+    log: logOf(outcome, { pool: request.pool, model: context.model, requestId: request.id }),
   }
 }
 
@@ -60,25 +61,27 @@ function streamedAnswer(
   start: StreamStart,
   context: AnswerContext,
 ): Answer {
+  const headers = headersOf(request.id, start)
+  headers['content-type'] = 'text/event-stream; charset=utf-8'
+  headers['cache-control'] = 'no-cache'
+  if (start.outcome) headers['x-headgate-outcome'] = start.outcome
+  if (start.via) headers['x-headgate-via'] = start.via
   return {
     status: start.head?.status ?? 200,
-    headers: {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache',
-      ...headersOf(request.id, start),
-      ...(start.outcome && { 'x-headgate-outcome': start.outcome }),
-      ...viaOf(start),
-    },
+    headers,
     body: {
       texts: textsOf(request, stream, context),
       cancel: () => request.cancel(),
-      ended: request.outcome.then(logOf),
+      ended: request.outcome.then((outcome) => logOf(outcome, {})),
     },
-    log: { requestId: request.id },
+    log: { pool: request.pool, model: context.model, requestId: request.id },
   }
 }
 
-function headersOf(id: string, { attempts, queuedMs, waitedMs }: Pick<Outcome, 'attempts' | 'queuedMs' | 'waitedMs'>) {
+function headersOf(
+  id: string,
+  { attempts, queuedMs, waitedMs }: Pick<Outcome, 'attempts' | 'queuedMs' | 'waitedMs'>,
+): Record<string, string> {
   return {
     'x-headgate-request-id': id,
     // Where OpenAI's SDK looks for one.
@@ -89,22 +92,27 @@ function headersOf(id: string, { attempts, queuedMs, waitedMs }: Pick<Outcome, '
   }
 }
 
-function viaOf({ via }: Pick<Outcome, 'via'>) {
-  return via && { 'x-headgate-via': via }
+/** Adds how it ended to what is said of a request. One object, without copies: there is a line for every request. */
+function logOf(outcome: Outcome, said: Record<string, unknown>): Record<string, unknown> {
+  const { via, usage, error } = outcome
+  said.outcome = outcome.status
+  if (via) said.via = via
+  said.attempts = outcome.attempts
+  said.queuedMs = toMicroseconds(outcome.queuedMs)
+  said.waitedMs = toMicroseconds(outcome.waitedMs)
+  said.calledMs = toMicroseconds(outcome.calledMs)
+  said.backedOffMs = toMicroseconds(outcome.backedOffMs)
+  Object.assign(said, usage)
+  if (error) {
+    said.code = codeOf(error)
+    said.providerCode = error.providerCode
+  }
+  return said
 }
 
-function logOf({ status, via, attempts, queuedMs, waitedMs, calledMs, backedOffMs, usage, error }: Outcome) {
-  return {
-    outcome: status,
-    ...(via && { via }),
-    attempts,
-    queuedMs,
-    waitedMs,
-    calledMs,
-    backedOffMs,
-    ...usage,
-    ...(error && { code: codeOf(error), providerCode: error.providerCode }),
-  }
+/** A clock's float has 17 digits, most of which mean nothing. */
+function toMicroseconds(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000
 }
 
 /** The events as they came. An error in the middle is one event more, and the end: the status is out already. */

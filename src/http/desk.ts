@@ -65,11 +65,8 @@ export class HttpDesk {
         this.#gate.trySpawn(input) ?? (await this.#gate.spawnKnown({ ...input, signal: signalOf(leaving) }))
       if (!request) return this.#turnAway(route, wire)
       if (leaving instanceof HangUp) leaving.onMade = () => request.cancel()
-      const answer = await answerOf(request, {
-        ...{ leaving, apiKeys: route.apiKeys, wire },
-        waitMs: () => this.#waitMs(route),
-      })
-      return { ...answer, log: { pool: request.pool, model: route.model, ...answer.log } }
+      const { apiKeys, model } = route
+      return await answerOf(request, { leaving, apiKeys, wire, model, waitMs: () => this.#waitMs(route) })
     } catch (error) {
       if (error instanceof Refusal) return error.answer
       if (error instanceof HeadgateError && error.code === 'BAD_REQUEST') return badInput(error, wire)
@@ -136,10 +133,11 @@ export function inputOf({ api, wire, headers, leaving }: Call, body: JsonBody, r
     signal: leaving instanceof HangUp ? undefined : leaving,
   }
   const { model = body.model } = route
-  if (api !== 'chat') return { ...common, api, body: { ...body, model } }
+  // It may be long, and mostly is as it goes on.
+  const own = model === body.model ? body : { ...body, model }
   // The gate says what is wrong with these, if anything is.
-  const messages = body.messages as readonly unknown[]
-  return { ...common, messages, body: { ...body, model } }
+  if (api === 'chat') return { ...common, messages: body.messages as readonly unknown[], body: own }
+  return { ...common, api, body: own }
 }
 
 /** Its deadline can't be made, so it was not even accepted. */

@@ -187,12 +187,17 @@ export class Intake {
     const { flowKey, weight } = admission
     const seat = new PlaceTaken(this.#onLeave)
     running.seat = seat
+    // With room and nobody before it, p-queue would start the job at once: it need not be made.
+    if (this.#queue.size === 0 && !this.#queue.isPaused) {
+      this.#admit(running, seat)
+      return running
+    }
     // p-queue would number it, and nobody asks by the number.
-    void this.#queue.add(() => this.#admit(running, seat), { id: '', flowKey, weight, owner: seat })
+    void this.#queue.add(async () => this.#admit(running, seat), { id: '', flowKey, weight, owner: seat })
     return running
   }
 
-  async #admit(running: RunningRequest, seat: PlaceTaken): Promise<void> {
+  #admit(running: RunningRequest, seat: PlaceTaken): void {
     seat.isActive = true
     // What p-queue made of the job would live as long as the request.
     seat.waiting = undefined

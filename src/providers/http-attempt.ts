@@ -47,7 +47,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
   }
 
   dispatch(dispatcher: Dispatcher, options: Dispatcher.DispatchOptions): void {
-    const tagged: AttemptOptions = { ...options, [ATTEMPT]: this }
+    const { origin, path, method, headers, body } = options
+    const tagged: AttemptOptions = { origin, path, method, headers, body, [ATTEMPT]: this }
     dispatcher.dispatch(tagged, this)
   }
 

@@ -36,7 +36,7 @@ export interface HttpCall {
   /** Asked once, immediately before the request is written to a socket that is open already. */
   readonly maySend: () => boolean
   /** Takes the answer bit by bit where it is an event stream of a 2xx; then the response has no body. */
-  readonly sink?: StreamSink
+  readonly sink?: StreamSink | undefined
 }
 
 /** Whoever may cut a call off, at any time. */
@@ -151,7 +151,7 @@ export class HttpCaller {
       origin: target.origin,
       path: target.path,
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...input.headers },
+      headers: input.headers['content-type'] ? input.headers : { 'content-type': 'application/json', ...input.headers },
       body: input.body,
     })
     return result

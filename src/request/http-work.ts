@@ -26,6 +26,7 @@ import type { CallContext, CallEnd, Work } from './work.js'
 
 /** Comments and heartbeats kept for the reader while nothing says yet that the answer begins. */
 const MAX_EARLY_EVENTS = 16
+const JSON_TYPE = { 'content-type': 'application/json' }
 const DONE = '[DONE]'
 
 export interface HttpTarget {
@@ -56,11 +57,11 @@ export interface HttpWork extends Work {
 
 /** A call over HTTP. The body is serialized once, whatever the number of attempts. */
 export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): HttpWork {
-  const { provider, baseURL, apiKey } = target
+  const { provider, apiKey } = target
   const { api, stream } = post
   const path = pathOf(api, provider)
   if (path === undefined) throw new HeadgateError('BAD_REQUEST', `api: ${provider.name} has no ${api}`)
-  const url = chatUrlOf(baseURL, path)
+  const url = urlOf(target, path)
   const { body, hidden } = stream ? askForUsage(api, provider, post.body) : { body: post.body, hidden: false }
   const text = serialize(body)
   return {
@@ -75,10 +76,9 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       const { requestId, callTimeoutMs, cut } = context
       const maySend = () => context.maySend()
       const auth = apiKey === undefined ? {} : provider.authHeaders(apiKey)
-      const headers = { ...auth, ...post.headers, 'x-headgate-request-id': requestId }
+      const headers = { ...JSON_TYPE, ...auth, ...post.headers, 'x-headgate-request-id': requestId }
       const sink = stream && new AnswerSink(api, provider, stream, hidden, context)
-      const call = { url, headers, body: text, timeoutMs: callTimeoutMs, cut, maySend }
-      const result = await caller.call(sink ? { ...call, sink } : call)
+      const result = await caller.call({ url, headers, body: text, timeoutMs: callTimeoutMs, cut, maySend, sink })
       if (result.type === 'unsent') return result
       if (result.type === 'failed') {
         const sent = result.sent ? 'cut' : 'nothing'
@@ -89,6 +89,23 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       return end
     },
   }
+}
+
+/** Where the pools' calls go: what is the same for every request of a pool is put together once. */
+const urls = new WeakMap<HttpTarget, Map<string, string>>()
+
+function urlOf(target: HttpTarget, path: string): string {
+  let known = urls.get(target)
+  if (!known) {
+    known = new Map()
+    urls.set(target, known)
+  }
+  let url = known.get(path)
+  if (url === undefined) {
+    url = chatUrlOf(target.baseURL, path)
+    known.set(path, url)
+  }
+  return url
 }
 
 function serialize(body: Readonly<Record<string, unknown>>): string {

@@ -4,7 +4,7 @@ import { Refusal } from '../../http/openai-error.js'
 
 /** What Windows programs put before UTF-8. */
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
-const MAX_BODY_BYTES = 10 * 1024 * 1024
+export const MAX_BODY_BYTES = 10 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 /** Reads a JSON object. Throws a Refusal for anything else; rejects when the client hangs up meanwhile. */

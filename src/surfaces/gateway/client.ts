@@ -1,4 +1,4 @@
-import type { HttpBindings } from '@hono/node-server'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CallHeaders, JsonBody } from '../../http/desk.js'
 import { HangUp } from '../../http/leaving.js'
 import { readBody } from './body.js'
@@ -12,7 +12,7 @@ export interface Client {
 }
 
 /** From Node's own request: a web one, with its headers, signal and body, would cost more than all the rest of the way. */
-export function clientOf({ incoming, outgoing }: HttpBindings): Client {
+export function clientOf(incoming: IncomingMessage, outgoing: ServerResponse): Client {
   const hangUp = new HangUp()
   outgoing.once('close', () => {
     if (!outgoing.writableFinished) hangUp.make()

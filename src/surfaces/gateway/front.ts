@@ -9,7 +9,11 @@ import { digestOf, Repeats } from './idempotency.js'
 import type { GatewayView } from './routes.js'
 
 export const API_PATHS = ['/v1/chat/completions', '/v1/messages', '/v1/embeddings', '/v1/responses'] as const
-type ApiPath = (typeof API_PATHS)[number]
+export type ApiPath = (typeof API_PATHS)[number]
+
+export function isApiPath(url: string | undefined): url is ApiPath {
+  return (API_PATHS as readonly (string | undefined)[]).includes(url)
+}
 
 const CALLS = Object.fromEntries(API_PATHS.map((path) => [path, apiAt(path)!])) as Readonly<
   Record<ApiPath, Pick<Call, 'api' | 'wire'>>

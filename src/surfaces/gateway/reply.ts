@@ -11,7 +11,8 @@ export function reply(response: ServerResponse, { status, body, headers }: Answe
     response.writeHead(status, headers)
     void pour(response, body)
   } else {
-    response.writeHead(status, { ...JSON_TYPE, 'content-length': Buffer.byteLength(body), ...headers })
+    const common = { ...JSON_TYPE, 'content-length': Buffer.byteLength(body) }
+    response.writeHead(status, Object.assign(common, headers))
     response.end(body)
   }
 }

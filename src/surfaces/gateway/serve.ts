@@ -1,13 +1,12 @@
 import { once } from 'node:events'
-import type { Server, ServerResponse } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createAdaptorServer } from '@hono/node-server'
 import { type GateLogger, type GateOptions, resolveConfig } from '../../config.js'
 import { HeadgateError } from '../../errors.js'
 import type { Headgate } from '../../gate.js'
 import { createHeadgate } from '../../headgate.js'
 import { Registry } from '../../registry.js'
-import { type GatewayLogger, gatewayApp } from './app.js'
+import { type GatewayLogger, gatewayListener } from './app.js'
 import { CONNECTION_LIMITS, type ConnectionLimits, cutOffWhenStalled, serverOptionsOf } from './connections.js'
 import { DashboardFeed } from '../dashboard/feed.js'
 import { isLoopback } from './origin.js'
@@ -50,8 +49,7 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
     await gate.ready()
     await traceWherePossible(gate)
     const feed = new DashboardFeed(gate)
-    const { fetch } = gatewayApp(gate, view, logger, feed)
-    const server = createAdaptorServer({ fetch, serverOptions: serverOptionsOf(connections) }) as Server
+    const server = createServer(serverOptionsOf(connections), gatewayListener(gate, view, logger, feed))
     server.keepAliveTimeout = KEEP_ALIVE_MS
     const unanswered = new Registry<number, ServerResponse>()
     let requests = 0
