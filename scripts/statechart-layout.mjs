@@ -1,4 +1,5 @@
-// Lays a statechart out with ELK: once from left to right, once from top to bottom for narrow screens. Pure: same machine, same layout.
+// Lays a statechart out with ELK: from left to right; from top to bottom for narrow screens; and that without the names of events,
+// a phone's width. Pure: same machine, same layout.
 import ELK from 'elkjs/lib/elk.bundled.js'
 import { toDirectedGraph } from 'xstate/graph'
 
@@ -25,6 +26,17 @@ const OPTIONS = {
   'elk.padding': '[top=8,left=8,bottom=8,right=8]',
 }
 
+/** A drawing as wide as a phone is drawn at its own size: what is left out makes its texts legible. */
+const TIGHT = {
+  'elk.layered.spacing.nodeNodeBetweenLayers': '36',
+  'elk.layered.spacing.edgeNodeBetweenLayers': '8',
+  'elk.layered.spacing.edgeEdgeBetweenLayers': '7',
+  'elk.spacing.nodeNode': '10',
+  'elk.spacing.edgeNode': '9',
+  'elk.spacing.edgeEdge': '9',
+  'elk.padding': '[top=4,left=4,bottom=4,right=4]',
+}
+
 const round = (value) => Math.round(value * 10) / 10
 
 /** States with their places, and one edge for each pair of states, with the events that lead along it. */
@@ -42,15 +54,16 @@ export async function layoutOf(machine) {
   }
   const names = children.map(({ stateNode }) => nameOf(stateNode))
   return {
-    wide: await placed(names, [...edges.values()], 'RIGHT'),
-    tall: await placed(names, [...edges.values()], 'DOWN'),
+    wide: await placed(names, [...edges.values()], { 'elk.direction': 'RIGHT' }, labelsOf),
+    tall: await placed(names, [...edges.values()], { 'elk.direction': 'DOWN' }, labelsOf),
+    phone: await placed(names, [...edges.values()], { 'elk.direction': 'DOWN', ...TIGHT }, () => []),
   }
 }
 
-async function placed(names, edges, direction) {
+async function placed(names, edges, options, labelsOf) {
   const graph = await new ELK().layout({
     id: 'root',
-    layoutOptions: { ...OPTIONS, 'elk.direction': direction },
+    layoutOptions: { ...OPTIONS, ...options },
     children: names.map((id) => ({ id, ...NODE })),
     edges: edges.map(({ from, to, events }) => {
       const labels = labelsOf(events).map((text, index, { length }) => {

@@ -165,8 +165,13 @@ describe('the dashboard', () => {
     await page.locator('button.row').nth(2).waitFor()
     await page.locator('button.row').first().focus()
     await page.keyboard.press('ArrowDown')
+    // Who arrives meanwhile moves the row, and the focus with it.
+    const focusedFirst = await page.evaluate<string>("document.activeElement.querySelector('code').textContent")
+    await (await gateway.chat()).text()
+    await page.locator('button.row').nth(3).waitFor()
+    expect(focusedFirst).toBe(await page.locator('button.row code').nth(2).textContent())
     const focused = await page.evaluate<string>("document.activeElement.querySelector('code').textContent")
-    expect(focused).toBe(await page.locator('button.row code').nth(1).textContent())
+    expect(focused).toBe(focusedFirst)
     await page.keyboard.press('Enter')
     await page.getByRole('dialog').getByText(focused).waitFor()
     await page.keyboard.press('Escape')
@@ -209,6 +214,68 @@ describe('the dashboard', () => {
     expect(await page.title()).toBe('⚠ isolated · Headgate')
     await redis.restart()
     await page.getByText('Isolated from Redis.').waitFor({ state: 'detached' })
+  })
+
+  test('asks for the key again, after Escape', async () => {
+    const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'the-key' } })
+    const { page } = await open(gateway.url, {}, /401/)
+    const field = page.getByLabel('One of HEADGATE_API_KEYS')
+    await field.waitFor()
+    await page.keyboard.press('Escape')
+    await field.waitFor({ state: 'hidden' })
+    await page.getByText('Nothing is shown without a key.').waitFor()
+    await page.getByRole('button', { name: 'key needed' }).focus()
+    await page.keyboard.press('Enter')
+    await field.fill('the-key')
+    await page.keyboard.press('Enter')
+    await page.locator('.pool').first().waitFor()
+  })
+
+  test('works in a browser that keeps nothing for it', async () => {
+    const gateway = await startGateway(await simulatorOf(), { env: { HEADGATE_API_KEYS: 'the-key' } })
+    const { page } = await open(gateway.url, {}, /401/)
+    await page.addInitScript(`for (const name of ['localStorage', 'sessionStorage'])
+      Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError') } })`)
+    await page.reload()
+    await page.getByLabel('One of HEADGATE_API_KEYS').fill('the-key')
+    await page.keyboard.press('Enter')
+    await page.locator('#link.live').waitFor()
+    await page.locator('#rate .u-legend').waitFor()
+    await page.getByRole('button', { name: /^Colours/ }).click()
+    expect(await page.evaluate('document.documentElement.dataset.theme')).toBe('light')
+  })
+
+  test('cuts off no number beside a chart', async () => {
+    const gateway = await startGateway(await simulatorOf())
+    const { page } = await open(gateway.url)
+    await page.locator('#link.live').waitFor()
+    const minute = (ago: number) => new Date(Math.floor(Date.now() / 60_000 - ago) * 60_000).toISOString()
+    const counts = { completed: 1_234_567, degraded: 0, failed: 0, cancelled: 0, expired: 0, provider429: {} }
+    const perMinute = [2, 1, 0].map((ago) => ({ minute: minute(ago), ...counts, waitP50Ms: 1, waitP99Ms: 500_000 }))
+    await page.route('**/rate-limit-stats*', (route) => route.fulfill({ json: { pools: { p: { perMinute } } } }))
+    await page.reload()
+    await page.locator('#waits .u-legend').getByText('8 min 20 s').waitFor()
+    // Axes' texts end at the chart: one that is too long begins at the canvas' edge, or beyond it.
+    const firstPainted = (chart: string) =>
+      page.evaluate<number>(`(() => {
+        const canvas = document.querySelector('${chart} canvas')
+        const { data, width } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+        for (let x = 0; x < width; x++) for (let at = x * 4 + 3; at < data.length; at += width * 4) if (data[at] > 0) return x
+      })()`)
+    for (const chart of ['#rate', '#waits']) expect(await firstPainted(chart)).toBeGreaterThan(3)
+  })
+
+  test('shows on a phone whose a request is, and who is silent', async () => {
+    const gateway = await startGateway(await simulatorOf())
+    const { page } = await open(gateway.url, { viewport: { width: 375, height: 740 } })
+    await page.locator('#link.live').waitFor()
+    await (await gateway.chat(undefined, { 'x-headgate-tenant': 'tenant-1' })).text()
+    await page.locator('button.row').getByText('tenant-1').waitFor()
+    await page.getByRole('columnheader', { name: 'seen' }).waitFor()
+    const right = "document.querySelector('.processes').getBoundingClientRect().right"
+    expect(await page.evaluate(right)).toBeLessThanOrEqual(375)
+    const size = `document.querySelector('.state .name').getBoundingClientRect().height`
+    expect(await page.evaluate(size), 'legible').toBeGreaterThan(11)
   })
 
   test('asks for a key where the gateway has keys, and shows nothing without', async () => {

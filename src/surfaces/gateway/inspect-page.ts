@@ -31,7 +31,12 @@ frame.title = 'Stately inspector'
 document.body.append(frame)
 const url = new URL('/inspect' + location.search, location.href)
 url.protocol = url.protocol.replace('http', 'ws')
-const key = sessionStorage.getItem('headgate-key')
+let key
+try {
+  key = sessionStorage.getItem('headgate-key')
+} catch {
+  // A browser that may keep nothing.
+}
 const text = key && btoa(key).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 new WebSocket(url, text ? ['headgate', 'key.' + text] : []).onmessage = ({ data }) => {
   const event = JSON.parse(data)

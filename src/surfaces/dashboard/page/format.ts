@@ -7,6 +7,11 @@ export function count(value: number): string {
   return value < 100_000 ? COUNT.format(value) : COMPACT.format(value)
 }
 
+/** A number where there is little room: `9,999`, `12.1K`. */
+export function shortCount(value: number): string {
+  return value < 10_000 ? COUNT.format(value) : COMPACT.format(value)
+}
+
 export function percent(share: number | null): string {
   if (share === null) return '–'
   const text = (share * 100).toFixed(share > 0.9995 || share < 0.0995 ? 2 : 1)

@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser'
 import type { RateLimitStats } from '../../../monitoring.js'
 import type { FeedEvents } from '../wire.js'
+import { keep, kept } from './keeping.js'
 
 const KEY_NAME = 'headgate-key'
 const MIN_RETRY_MS = 300
@@ -25,14 +26,14 @@ export class ServerLink {
   constructor(private readonly options: LinkOptions) {}
 
   set key(key: string) {
-    sessionStorage.setItem(KEY_NAME, key)
+    keep('session', KEY_NAME, key)
   }
 
   /** Stays connected until it is refused for want of a key. */
   async run(): Promise<void> {
     for (;;) {
       if (!(await this.#stream())) {
-        sessionStorage.removeItem(KEY_NAME)
+        keep('session', KEY_NAME, undefined)
         this.options.onState('locked')
         return
       }
@@ -86,6 +87,6 @@ export class ServerLink {
 }
 
 function headers(): Record<string, string> {
-  const key = sessionStorage.getItem(KEY_NAME)
+  const key = kept('session', KEY_NAME)
   return key ? { authorization: `Bearer ${key}` } : {}
 }

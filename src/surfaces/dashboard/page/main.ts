@@ -1,5 +1,6 @@
 import { html, nothing, render } from 'lit-html'
 import { count } from './format.js'
+import { keep, kept } from './keeping.js'
 import { ServerLink } from './link.js'
 import { Model } from './model.js'
 import { bannerView, fleetView, THEMES, type Theme, tilesView, topView } from './overview.js'
@@ -26,7 +27,7 @@ const login = at<HTMLDialogElement>('login')
 let openId: string | undefined
 /** A key was given that the gateway has not taken yet. */
 let isTrying = false
-let theme: Theme = (localStorage.getItem(THEME_NAME) as Theme | null) ?? 'auto'
+let theme: Theme = THEMES.find((one) => one === kept('local', THEME_NAME)) ?? 'auto'
 
 const link = new ServerLink({
   handlers: {
@@ -49,7 +50,8 @@ const link = new ServerLink({
 })
 
 function paint(): void {
-  render(topView(model, theme, nextTheme), at('top'))
+  model.forgetMissed()
+  render(topView(model, theme, { onTheme: nextTheme, onKey: askForKey }), at('top'))
   render(bannerView(model), at('banner'))
   render(tilesView(model), at('tiles'))
   render(poolsView(model), at('pools'))
@@ -117,7 +119,7 @@ function askForKey(): void {
 
 function nextTheme(): void {
   theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]!
-  localStorage.setItem(THEME_NAME, theme)
+  keep('local', THEME_NAME, theme)
   applyTheme()
 }
 

@@ -5,6 +5,8 @@ import type { Batch, Health, Snapshot, StateCounts } from '../wire.js'
 
 export type Link = 'connecting' | 'live' | 'lost' | 'locked'
 
+const MISSED_SHOWN_MS = 30_000
+
 /** All that the page knows. Views read it; events change it. */
 export class Model {
   link: Link = 'connecting'
@@ -21,6 +23,7 @@ export class Model {
   /** Transitions a second, by `from>to`: smoothed over some seconds. */
   readonly perSecond = new Map<string, number>()
   #batchMs: number | undefined
+  #missedMs = 0
 
   get nowMs(): number {
     return Date.now() + this.aheadMs
@@ -50,6 +53,8 @@ export class Model {
     this.process = `${host}:${pid}`
     this.counts = counts
     this.missed += missed
+    if (missed > 0) this.#missedMs = Date.now()
+    this.untold = 0
     this.recent.clear()
     for (const request of requests) this.recent.add(request)
   }
@@ -61,6 +66,11 @@ export class Model {
     const tookMs = Math.min(2_000, Math.max(50, batch.atMs - (this.#batchMs ?? batch.atMs - 100)))
     this.#batchMs = batch.atMs
     this.#smooth(batch.flow, tookMs)
+  }
+
+  /** What was missed is news for a while, then history. */
+  forgetMissed(): void {
+    if (Date.now() - this.#missedMs > MISSED_SHOWN_MS) this.missed = 0
   }
 
   /** Batches come only while something happens: what stops is let fade. */

@@ -10,6 +10,12 @@ const MIN_MINUTES = 10
 const LEAST_RATE = 4
 const LEAST_WAIT_MS = 100
 
+/** Round times, which decimal steps are not: 20 s, 1 min, 5 min. */
+const TIME_STEPS_MS = [
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
+  ...[1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 21_600, 86_400].map((s) => s * 1_000),
+]
+
 type Columns = [xs: number[], ...ys: (number | null)[][]]
 
 /** Rates and waits over the last hour, a point a minute. */
@@ -65,7 +71,13 @@ export class Plots {
       font: '11px system-ui',
       ...(values && { values }),
     })
-    const make = (root: HTMLElement, series: uPlot.Series[], values: (y: number) => string, least: number) =>
+    const make = (
+      root: HTMLElement,
+      series: uPlot.Series[],
+      values: (y: number) => string,
+      least: number,
+      steps?: readonly number[],
+    ) =>
       new uPlot(
         {
           width: root.clientWidth,
@@ -74,7 +86,7 @@ export class Plots {
           scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.08, least)] } },
           axes: [
             { ...axis((_, ticks) => ticks.map(timeOf)), size: 30 },
-            { ...axis((_, ticks) => ticks.map(values)), size: 54 },
+            { ...axis((_, ticks) => ticks.map(values)), size: widthOf, ...(steps && { incrs: [...steps] }) },
           ],
           series: [{ label: 'at', value: ({ data }, x) => timeOf(x ?? data[0].at(-1) ?? 0) }, ...series],
         },
@@ -98,9 +110,16 @@ export class Plots {
         [line('wait p50', 'calling', duration), line('wait p99', 'waiting-for-token', duration)],
         (y) => (y === 0 ? '0' : duration(y)),
         LEAST_WAIT_MS,
+        TIME_STEPS_MS,
       ),
     ]
   }
+}
+
+/** As wide as its longest text, so that none is cut off. */
+function widthOf(_: uPlot, texts: readonly string[] | null): number {
+  const longest = Math.max(0, ...(texts ?? []).map(({ length }) => length))
+  return Math.max(46, 16 + longest * 6.4)
 }
 
 function timeOf(seconds: number): string {

@@ -4,8 +4,11 @@ import { count, duration, limitName, percent } from './format.js'
 import type { Model } from './model.js'
 import { shareBar } from './share-bar.js'
 
-export function poolsView({ stats, health }: Model) {
-  if (!stats) return html`<p class="panel empty">Waiting for the first figures…</p>`
+export function poolsView({ stats, health, link }: Model) {
+  if (!stats) {
+    const why = link === 'locked' ? 'Nothing is shown without a key.' : 'Waiting for the first figures…'
+    return html`<p class="panel empty">${why}</p>`
+  }
   return Object.entries(stats.pools).map(([name, pool]) => poolView(name, pool, health?.dispatchers[name]))
 }
 
@@ -58,7 +61,7 @@ function fact(name: string, value: string, loud = false) {
   return html`<div class=${loud ? 'loud' : ''}><dt>${name}</dt><dd>${value}</dd></div>`
 }
 
-export function codes(byCode: Readonly<Record<string, number>>) {
+function codes(byCode: Readonly<Record<string, number>>) {
   const entries = Object.entries(byCode)
   if (entries.length === 0) return html`<span class="chip good">no 429 in the last hour</span>`
   return entries.map(([code, times]) => html`<span class="chip bad">429 · ${code} <b>×${count(times)}</b></span> `)

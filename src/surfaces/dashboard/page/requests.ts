@@ -1,4 +1,5 @@
 import { html, nothing, svg } from 'lit-html'
+import { repeat } from 'lit-html/directives/repeat.js'
 import { REQUEST_STATES, type RequestState } from '../../../../machines/vocabulary.js'
 import type { RequestView } from '../wire.js'
 import { clockTime, count, duration } from './format.js'
@@ -58,12 +59,16 @@ export function listView(
     return html`<p class="empty">${why} Those that came while no page was open are not kept.</p>`
   }
   return html`<div class="row heading" aria-hidden="true"><span>request</span><span>pool</span><span>tenant</span><span>state</span><span class="n">tries</span><span class="n">age</span><span>time spent</span></div>
-    <div class="rows" @keydown=${moveFocus}>${found.slice(0, MAX_ROWS).map((request) => {
-      const lastMs = request.end?.atMs ?? nowMs
-      return html`<button class="row" @click=${() => onOpen(request.id)}>
-        <code>${request.id.slice(0, 8)}</code><span>${request.pool}</span><span>${request.tenant}</span>
+    <div class="rows" @keydown=${moveFocus}>${repeat(
+      found.slice(0, MAX_ROWS),
+      ({ id }) => id,
+      (request) => {
+        const lastMs = request.end?.atMs ?? nowMs
+        return html`<button class="row" @click=${() => onOpen(request.id)}>
+        <code>${request.id.slice(0, 8)}</code><span title=${request.pool}>${request.pool}</span><span title=${request.tenant}>${request.tenant}</span>
         <span>${badge(request)}</span><span class="n">${attemptsOf(request)}</span><span class="n">${duration(lastMs - beganMs(request))}</span>${strip(request, nowMs)}</button>`
-    })}</div>
+      },
+    )}</div>
     ${found.length > MAX_ROWS ? html`<p class="note">and ${count(found.length - MAX_ROWS)} more: search to narrow down</p>` : nothing}`
 }
 

@@ -19,10 +19,10 @@ export function shareBar(shares: readonly Share[]) {
   const parts = shown.map((part, index) => {
     const x = from
     from += part.share
-    return { ...part, x, index: index % MAX_PARTS }
+    return { ...part, x, index: index < MAX_PARTS ? index : 'rest' }
   })
   return html`<svg class="bar shares" aria-hidden="true">
       ${parts.map(({ x, share, index }) => svg`<rect class="part part-${index}" x="${x * 100}%" width="${share * 100}%" height="100%"></rect>`)}
     </svg>
-    <ul class="legend">${parts.map(({ name, share, index }) => html`<li><span class="dot part-${index}"></span>${name} <b>${percent(share)}</b></li>`)}</ul>`
+    <ul class="legend">${parts.map(({ name, share, index }) => html`<li><span class="dot part-${index}"></span><span class="name" title=${name}>${name}</span> <b>${percent(share)}</b></li>`)}</ul>`
 }

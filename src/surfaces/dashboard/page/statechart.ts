@@ -1,11 +1,20 @@
 import { html, nothing, render, svg } from 'lit-html'
 import type { RequestState } from '../../../../machines/vocabulary.js'
 import { palette } from './colors.js'
-import { count } from './format.js'
+import { count, shortCount } from './format.js'
 import type { Model } from './model.js'
 import layout from './statechart.json'
 
-type Layout = (typeof layout)['wide']
+type Layout = Pick<(typeof layout)['wide'], 'width' | 'height' | 'states'> & {
+  readonly transitions: readonly Transition[]
+}
+
+interface Transition {
+  readonly id: string
+  readonly events: readonly string[]
+  readonly path: string
+  readonly labels: readonly { readonly text: string; readonly x: number; readonly y: number }[]
+}
 
 /** Dots under way at once, over all transitions. */
 const MAX_DOTS = 150
@@ -14,6 +23,7 @@ const DOT_RADIUS = 2.6
 /** Dots a second on one transition, however busy it is. */
 const MAX_DOTS_PER_SECOND = 14
 const NARROW = window.matchMedia('(max-width: 1100px)')
+const PHONE = window.matchMedia('(max-width: 760px)')
 const CALM = window.matchMedia('(prefers-reduced-motion: reduce)')
 
 interface Track {
@@ -46,7 +56,7 @@ export class Statechart {
   ) {
     this.#root = root
     const draw = () => this.#draw()
-    NARROW.addEventListener('change', draw)
+    for (const query of [NARROW, PHONE]) query.addEventListener('change', draw)
     new ResizeObserver(() => this.#fit()).observe(root)
     draw()
   }
@@ -65,9 +75,11 @@ export class Statechart {
       const ended = this.model.stats?.totals
       const all = ended ? ended.completed + ended.degraded + ended.failed + ended.cancelled + ended.expired : 0
       const done = state === 'done'
-      this.#text(`count-${name}`, count(done ? all : here))
-      this.#text(`fleet-${name}`, done ? 'ended' : several ? `fleet ${count(this.model.fleetInState(state))}` : '')
+      this.#text(`count-${name}`, done ? count(all) : shortCount(here))
+      this.#text(`fleet-${name}`, done ? 'ended' : several ? `fleet ${shortCount(this.model.fleetInState(state))}` : '')
       this.#root.querySelector(`#state-${name}`)?.classList.toggle('busy', here > 0)
+      // Beside a long number of the fleet there is less room.
+      document.getElementById(`count-${name}`)?.classList.toggle('long', !done && several && here > 999)
     }
     for (const { id, element } of this.#tracks) {
       const rate = this.model.perSecond.get(id) ?? 0
@@ -130,7 +142,7 @@ export class Statechart {
   }
 
   #draw(): void {
-    this.#layout = NARROW.matches ? layout.tall : layout.wide
+    this.#layout = PHONE.matches ? layout.phone : NARROW.matches ? layout.tall : layout.wide
     const { width, height, states, transitions } = this.#layout
     this.#shown.clear()
     this.#dots = []
@@ -138,7 +150,7 @@ export class Statechart {
     render(nothing, this.#root)
     render(
       html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="The states of a request, with the number of requests in each">
-          <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto-start-reverse"><path d="M0,0.6 L8,4 L0,7.4 z"></path></marker></defs>
+          <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7.5" markerHeight="7.5" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0,0.6 L8,4 L0,7.4 z"></path></marker></defs>
           ${transitions.map(transition)} ${states.map(state)}
         </svg>
         <canvas aria-hidden="true"></canvas>`,
@@ -147,7 +159,12 @@ export class Statechart {
     this.#canvas = this.#root.querySelector('canvas') ?? undefined
     this.#tracks = transitions.map(({ id }) => {
       const element = document.getElementById(`edge-${id}`) as unknown as SVGPathElement
-      return { id, element, points: pointsOf(element), owed: 0 }
+      const points = pointsOf(element)
+      const bare = document.getElementById(`bare-${id}`)
+      const middle = Math.floor(points.length / 4) * 2
+      bare?.setAttribute('x', String(points[middle]! + 5))
+      bare?.setAttribute('y', String(points[middle + 1]! + 4))
+      return { id, element, points, owed: 0 }
     })
     this.#fit()
     this.retheme()
@@ -170,11 +187,11 @@ function state({ name, x, y, width, height }: Layout['states'][number]) {
     <circle cx=${x + 14} cy=${y + 17} r="4.5"></circle>
     <text class="name" x=${x + 25} y=${y + 21}>${name}</text>
     <text class="count" id="count-${name}" x=${x + 14} y=${y + 50}></text>
-    <text class="fleet" id="fleet-${name}" x=${x + width - 10} y=${y + 49}></text>
+    <text class="fleet" id="fleet-${name}" x=${x + width - 10} y=${y + (name === 'done' ? 21 : 49)}></text>
   </g>`
 }
 
-function transition({ id, events, path, labels }: Layout['transitions'][number]) {
+function transition({ id, events, path, labels }: Transition) {
   const quiet = events.every((event) => event === 'CANCEL' || event === 'DEADLINE')
   const last = labels.at(-1)
   return svg`<g class="transition ${quiet ? 'quiet' : ''}">
@@ -186,6 +203,7 @@ function transition({ id, events, path, labels }: Layout['transitions'][number])
           label === last ? svg`<tspan class="rate" id="rate-${id}" dx="5"></tspan>` : nothing
         }</text>`,
     )}
+    ${labels.length === 0 ? svg`<text id="bare-${id}"><tspan class="rate" id="rate-${id}"></tspan></text>` : nothing}
   </g>`
 }
 
