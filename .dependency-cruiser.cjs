@@ -41,7 +41,7 @@ const HOMES = {
   'ansi-escapes': ['^src/surfaces/cli/top/'],
   'cli-truncate': ['^src/surfaces/cli/top/'],
   'string-width': ['^src/surfaces/cli/top/'],
-  zod: ['^src/(config|alert)-schema\\.ts$'],
+  zod: ['^src/(config-schema|alert-schema|strict-object)\\.ts$'],
   ms: ['^src/durations\\.ts$'],
   ai: ['^src/surfaces/integrations/'],
   'gpt-tokenizer': ['^src/providers/tokenizer\\.ts$'],

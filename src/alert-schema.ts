@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import type { RuleConfig } from './alerts.js'
 import { durationMsOf } from './durations.js'
+import { strictObject } from './strict-object.js'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
@@ -36,34 +37,34 @@ const rule = z
   .discriminatedUnion(
     'rule',
     [
-      z.strictObject({
+      strictObject({
         ...common,
         rule: z.literal('provider-429'),
         code: name.optional(),
         above: number,
         within: within.default(HOUR_MS),
       }),
-      z.strictObject({
+      strictObject({
         ...common,
         rule: z.literal('success-rate'),
         below: share,
         within: within.default(5 * MINUTE_MS),
         least: number.default(DEFAULT_LEAST),
       }),
-      z.strictObject({
+      strictObject({
         ...common,
         rule: z.literal('wait-p99'),
         above: duration(0),
         within: within.default(5 * MINUTE_MS),
       }),
-      z.strictObject({ ...common, rule: z.literal('queue-full'), above: share.default(DEFAULT_SHARE) }),
-      z.strictObject({
+      strictObject({ ...common, rule: z.literal('queue-full'), above: share.default(DEFAULT_SHARE) }),
+      strictObject({
         ...common,
         rule: z.literal('quota'),
         above: share.default(DEFAULT_SHARE),
         window: duration(0).default(HOUR_MS),
       }),
-      z.strictObject({ ...common, rule: z.literal('isolated') }),
+      strictObject({ ...common, rule: z.literal('isolated') }),
     ],
     { error: `an object whose rule is ${RULES}` },
   )
@@ -91,7 +92,7 @@ const url = z
 const webhook = z.union(
   [
     url.transform((text) => ({ url: text })),
-    z.strictObject({ url, headers: z.record(name, z.string({ error: 'a string' })).optional() }),
+    strictObject({ url, headers: z.record(name, z.string({ error: 'a string' })).optional() }),
   ],
   { error: `${URL_TEXT}, or { url, headers }` },
 )
@@ -100,16 +101,15 @@ const RULE_LIST = 'an array of rules with different names'
 /** A provider's usual sign that somebody else uses the key, or that a limit is configured above the account's. */
 const DEFAULT_RULES = [{ rule: 'provider-429' as const, code: '1302', above: 1 }]
 
-export const alertSchema = z
-  .strictObject(
-    {
-      rules: z
-        .array(rule, { error: RULE_LIST })
-        .refine((all) => new Set(all.map((one) => one.name)).size === all.length, { error: RULE_LIST })
-        .prefault(DEFAULT_RULES),
-      webhook: webhook.optional(),
-    },
-    { error: 'an object with rules or webhook' },
-  )
+export const alertSchema = strictObject(
+  {
+    rules: z
+      .array(rule, { error: RULE_LIST })
+      .refine((all) => new Set(all.map((one) => one.name)).size === all.length, { error: RULE_LIST })
+      .prefault(DEFAULT_RULES),
+    webhook: webhook.optional(),
+  },
+  'an object with rules or webhook',
+)
   .transform(({ rules, webhook: hook }) => ({ rules, webhook: hook }))
   .prefault({})

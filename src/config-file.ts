@@ -41,10 +41,11 @@ export function configFromEnv(env: Environment): GateOptions {
     if (apiKeys === undefined) continue
     const baseURL = read(env, `${prefix}_BASE_URL`)
     const degradedMessage = read(env, `${prefix}_DEGRADED_MESSAGE`)
+    const limits = readLimits(env, prefix, problems)
     const same = {
       provider,
       models: readList(env, `${prefix}_MODELS`) ?? models,
-      limits: readLimits(env, prefix, problems),
+      ...(Object.keys(limits).length > 0 && { limits }),
       ...(baseURL !== undefined && { baseURL }),
       ...(degradedMessage !== undefined && { degradedMessage }),
     }

@@ -14,7 +14,7 @@ const MAX_SHOWN = 100
 export function describeIssues(issues: readonly Issue[], input: unknown): string[] {
   return issues.flatMap(relevantIssues).flatMap((issue) => {
     const { code, path, message, keys = [] } = issue
-    if (code === 'unrecognized_keys') return keys.map((key) => `${pathOf([...path, key])}: unknown key`)
+    if (code === 'unrecognized_keys') return keys.map((key) => `${pathOf([...path, key])}: ${unknownKey(key, message)}`)
     if (code === 'invalid_key') {
       const names = 'a name of up to 100 letters, digits or . _ : / -'
       return `${pathOf(path.slice(0, -1))}: expected ${names}, got ${shownText(String(path.at(-1)))}`
@@ -25,6 +25,24 @@ export function describeIssues(issues: readonly Issue[], input: unknown): string
 
 export function problem(path: readonly PropertyKey[], expected: string, got: unknown): string {
   return `${pathOf(path)}: expected ${expected}, got ${isSecret(path) ? kindOf(got) : shown(got)}`
+}
+
+/** `known`: the names there are, separated by commas. */
+function unknownKey(key: string, known: string): string {
+  const meant = known.split(', ').find((name) => isNear(plain(name), plain(key)))
+  return `unknown key${meant ? ` (did you mean ${meant}?)` : ''}, expected one of ${known}`
+}
+
+const plain = (name: string) => name.toLowerCase().replace(/[_-]/g, '')
+
+/** The same but for one letter that is missing, too many, another, or in its neighbour's place. */
+function isNear(a: string, b: string): boolean {
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start++
+  const [restA, restB] = [a.slice(start), b.slice(start)]
+  const isSwapped = restA[0] === restB[1] && restA[1] === restB[0] && restA.slice(2) === restB.slice(2)
+  const isOther = restA.slice(1) === restB.slice(1)
+  return isSwapped || isOther || restA.slice(1) === restB || restA === restB.slice(1)
 }
 
 /** Of a union that failed, the issues inside the one alternative that has the right shape, if there is one. */
@@ -73,5 +91,6 @@ function kindOf(value: unknown): string {
   if (value === null) return 'null'
   if (value === '') return 'an empty string'
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+  if (typeof value !== 'object') return `a ${typeof value}`
+  return Object.keys(value).length === 0 ? 'an empty object' : 'an object'
 }

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { alertSchema } from './alert-schema.js'
 import type { GateLogger, GateOptions } from './config.js'
 import { durationMsOf, type Rate, rateOf } from './durations.js'
+import { strictObject } from './strict-object.js'
 import { type CompletionCount, PROVIDER_NAMES, type Provider, providerByName } from './providers/index.js'
 
 const DEFAULT_NAMESPACE = 'headgate'
@@ -13,6 +14,11 @@ const DEFAULT_RETRY_BUDGET = { ratio: 0.2, minPerSecond: 10 }
 const NO_RETRY_BUDGET = { ratio: 0, minPerSecond: Number.POSITIVE_INFINITY }
 const DEFAULT_CACHE = { maxEntries: 1000, maxBytes: 64 * 1024 * 1024, ttlMs: 3_600_000, staleTtlMs: 86_400_000 }
 const MAX_WEIGHT = 1_000_000
+const DAY_MS = 86_400_000
+/** No provider counts for longer than a year: what is longer is a slip. */
+const MAX_WINDOW_MS = 366 * DAY_MS
+/** Of what waits for a pool in one process: memory ends. */
+const MAX_PLACES = 1_000_000
 
 /** Names go into store keys and ids, where `|`, braces and spaces would have a meaning. */
 const NAME = /^[A-Za-z0-9._:/-]{1,100}$/
@@ -48,49 +54,49 @@ function listOf(expected: string, least = 0) {
     .refine((items) => new Set(items).size === items.length, { error })
 }
 
+const WINDOW = `a window of at most ${MAX_WINDOW_MS / DAY_MS}d`
 const RATES = "{ limit, per }, a string such as '50/1m', or an array of these"
+const perWindow = duration(1).refine((perMs) => perMs <= MAX_WINDOW_MS, { error: WINDOW })
 const rate = z.union(
   [
-    z.strictObject({ limit: count, per: duration(1) }).transform(({ limit, per }): Rate => ({ limit, windowMs: per })),
+    strictObject({ limit: count, per: perWindow }).transform(({ limit, per }): Rate => ({ limit, windowMs: per })),
     readAs(RATES, (value) => (typeof value === 'string' ? rateOf(value) : undefined)),
   ],
   { error: RATES },
 )
 const rates = z
   .union([rate.transform((one) => [one]), z.array(rate)], { error: RATES })
+  .refine((all) => all.every(({ windowMs }) => windowMs <= MAX_WINDOW_MS), { error: WINDOW })
   .refine((all) => new Set(all.map(({ windowMs }) => windowMs)).size === all.length, {
     error: 'windows that differ',
   })
   .default([])
 const dimensions = { requests: rates, tokens: rates, concurrency: count.optional() }
 const LIMITS = 'an object with requests, tokens or concurrency'
-const someLimits = z
-  .strictObject(dimensions, { error: LIMITS })
-  .refine((limits) => limits.requests.length + limits.tokens.length > 0 || limits.concurrency !== undefined, {
-    error: LIMITS,
-  })
-const queue = z.strictObject(
-  { maxQueued: count.optional(), maxActive: count.optional() },
-  { error: 'an object with maxQueued or maxActive' },
+const someLimits = strictObject(dimensions, LIMITS).refine(isLimited, { error: LIMITS, when: isSound })
+const places = count.max(MAX_PLACES, { error: `a whole number ≤ ${MAX_PLACES}` })
+const queue = strictObject(
+  { maxQueued: places.optional(), maxActive: places.optional() },
+  'an object with maxQueued or maxActive',
 )
-const retry = z.strictObject(
+const retry = strictObject(
   {
     maxAttempts: count.default(DEFAULT_RETRY.maxAttempts),
     baseMs: duration(0).default(DEFAULT_RETRY.baseMs),
     capMs: duration(0).default(DEFAULT_RETRY.capMs),
   },
-  { error: 'an object with maxAttempts, baseMs or capMs' },
+  'an object with maxAttempts, baseMs or capMs',
 )
 const price = z.number({ error: 'a number ≥ 0' }).min(0, { error: 'a number ≥ 0' })
-const prices = z.strictObject(
+const prices = strictObject(
   { currency: text, promptPer1M: price, completionPer1M: price },
-  { error: 'an object with currency, promptPer1M and completionPer1M' },
+  'an object with currency, promptPer1M and completionPer1M',
 )
 const RETRY_BUDGET = 'false, or an object with ratio or minPerSecond'
 const share = z.number({ error: 'a number ≥ 0' }).min(0, { error: 'a number ≥ 0' })
 const retryBudget = z.union(
   [
-    z.strictObject({
+    strictObject({
       ratio: share.default(DEFAULT_RETRY_BUDGET.ratio),
       minPerSecond: share.default(DEFAULT_RETRY_BUDGET.minPerSecond),
     }),
@@ -99,7 +105,7 @@ const retryBudget = z.union(
   { error: RETRY_BUDGET },
 )
 const CACHE_STORES = ['memory', 'redis'] as const
-const cache = z.strictObject(
+const cache = strictObject(
   {
     maxEntries: count.default(DEFAULT_CACHE.maxEntries),
     maxBytes: count.default(DEFAULT_CACHE.maxBytes),
@@ -109,7 +115,7 @@ const cache = z.strictObject(
     acrossTenants: flag.default(false),
     coalesce: flag.default(false),
   },
-  { error: 'an object with maxEntries, maxBytes, ttl, staleTtl, store, acrossTenants or coalesce' },
+  'an object with maxEntries, maxBytes, ttl, staleTtl, store, acrossTenants or coalesce',
 )
 const TOKENIZERS = ['auto', 'chars', 'gpt-tokenizer'] as const
 const MODELS = 'an array of model names, each once, or an object of the provider’s own names by model'
@@ -120,40 +126,38 @@ const models = z.union(
   },
 )
 const BASE_URL = 'an http or https URL without a query'
-const pool = z
-  .strictObject(
-    {
-      provider: readAs(`one of ${PROVIDER_NAMES.join(', ')}, or a Provider object`, providerOf),
-      apiKey: z
-        .string({ error: 'a string' })
-        .regex(PRINTABLE_ASCII, { error: 'printable ASCII without spaces' })
-        .optional(),
-      baseURL: readAs(BASE_URL, (value) => (isBaseURL(value) ? value : undefined)).optional(),
-      models: models.optional(),
-      limits: z
-        .strictObject(
-          { ...dimensions, also: listOf('names of limitSets').default([]) },
-          { error: `${LIMITS}, or also` },
-        )
-        .default({ requests: [], tokens: [], also: [] }),
-      adaptive: flag.optional(),
-      guardMs: duration(0).default(DEFAULT_GUARD_MS),
-      holdUntilCallDeadline: flag.default(false),
-      timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
-      retry: retry.default(DEFAULT_RETRY),
-      tokenizer: z.enum(TOKENIZERS, { error: `one of ${TOKENIZERS.join(', ')}` }).default('auto'),
-      fallback: listOf('names of pools').default([]),
-      degradedMessage: text.optional(),
-      queue: queue.optional(),
-      prices: prices.optional(),
-    },
-    { error: 'an object that describes a pool' },
-  )
-  .superRefine(({ provider, baseURL }, context) => {
-    const message = baseURLProblem(provider, baseURL)
-    if (message !== undefined) context.addIssue({ code: 'custom', path: ['baseURL'], message })
-  })
-const tenant = z.strictObject(
+const pool = strictObject(
+  {
+    provider: readAs(`one of ${PROVIDER_NAMES.join(', ')}, or a Provider object`, providerOf),
+    apiKey: z
+      .string({ error: 'a string' })
+      .regex(PRINTABLE_ASCII, { error: 'printable ASCII without spaces' })
+      .optional(),
+    baseURL: readAs(BASE_URL, (value) => (isBaseURL(value) ? value : undefined)).optional(),
+    models: models.optional(),
+    limits: strictObject({ ...dimensions, also: listOf('names of limitSets').default([]) }, `${LIMITS}, or also`)
+      .refine(({ also, ...limits }) => also.length > 0 || isLimited(limits), {
+        error: `${LIMITS}, or also; left out there are none`,
+        when: isSound,
+      })
+      .default({ requests: [], tokens: [], also: [] }),
+    adaptive: flag.optional(),
+    guardMs: duration(0).default(DEFAULT_GUARD_MS),
+    holdUntilCallDeadline: flag.default(false),
+    timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
+    retry: retry.default(DEFAULT_RETRY),
+    tokenizer: z.enum(TOKENIZERS, { error: `one of ${TOKENIZERS.join(', ')}` }).default('auto'),
+    fallback: listOf('names of pools').default([]),
+    degradedMessage: text.optional(),
+    queue: queue.optional(),
+    prices: prices.optional(),
+  },
+  'an object that describes a pool',
+).superRefine(({ provider, baseURL }, context) => {
+  const message = baseURLProblem(provider, baseURL)
+  if (message !== undefined) context.addIssue({ code: 'custom', path: ['baseURL'], message })
+})
+const tenant = strictObject(
   {
     weight: z
       .number({ error: 'a number > 0' })
@@ -162,10 +166,10 @@ const tenant = z.strictObject(
       .default(1),
     limits: someLimits.optional(),
   },
-  { error: 'an object with weight or limits' },
+  'an object with weight or limits',
 )
 const REDIS = 'a URL redis://[:password@]host:port/db, ioredis options or a client'
-export const gateSchema = z.strictObject(
+export const gateSchema = strictObject(
   {
     redis: readAs(REDIS, (value) => (isRedis(value) ? value : undefined)).optional(),
     namespace: z
@@ -191,11 +195,20 @@ export const gateSchema = z.strictObject(
     alerts: alertSchema,
     isolatedMaxMs: duration(0).default(0),
   },
-  { error: 'an object' },
+  'an object',
 )
 
 export type ParsedCache = z.output<typeof cache>
 export type ParsedPool = z.output<typeof pool>
+
+/** Of what is wrong already, nothing more is said. */
+function isSound({ issues }: z.core.ParsePayload): boolean {
+  return issues.length === 0
+}
+
+function isLimited(limits: { requests: Rate[]; tokens: Rate[]; concurrency?: number | undefined }): boolean {
+  return limits.requests.length + limits.tokens.length > 0 || limits.concurrency !== undefined
+}
 
 function providerOf(value: unknown): Provider | undefined {
   if (typeof value === 'string') return providerByName(value)

@@ -18,7 +18,7 @@ describe('configFromEnv', () => {
           models: ['glm-4-plus', 'glm-4-flash', 'glm-4.5', 'glm-4.6'],
           limits: { requests: { limit: 50, per: '1m' } },
         },
-        deepseek: { provider: 'deepseek', apiKey: 'sk-1', models: ['deepseek-chat', 'deepseek-reasoner'], limits: {} },
+        deepseek: { provider: 'deepseek', apiKey: 'sk-1', models: ['deepseek-chat', 'deepseek-reasoner'] },
       },
     })
     expect(resolveConfig(options).pools.get('glm')!.limits.requests).toEqual([{ limit: 50, windowMs: 60_000 }])
@@ -83,7 +83,8 @@ describe('configFromEnv', () => {
       pools: {},
     })
     const { pools } = configFromEnv({ OPENAI_API_KEY: 'k', OPENAI_MODELS: ' , ', OPENAI_API_MAX_CONCURRENCY: '' })
-    expect(pools.openai).toMatchObject({ models: ['gpt-4o-mini', 'gpt-4o', 'gpt-4.1-mini', 'gpt-4.1'], limits: {} })
+    expect(pools.openai).toMatchObject({ models: ['gpt-4o-mini', 'gpt-4o', 'gpt-4.1-mini', 'gpt-4.1'] })
+    expect(pools.openai).not.toHaveProperty('limits')
   })
 
   it('names every variable with a bad number', () => {
