@@ -8,6 +8,7 @@ import { type CompletionCount, PROVIDER_NAMES, type Provider, providerByName } f
 const DEFAULT_NAMESPACE = 'headgate'
 const DEFAULT_GUARD_MS = 150
 const DEFAULT_TIMEOUT_MS = 600_000
+const DEFAULT_MAX_PAUSE_MS = 60_000
 const DEFAULT_RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
 /** In a window of 10 s: 100 retries and one for every fifth request. */
 const DEFAULT_RETRY_BUDGET = { ratio: 0.2, minPerSecond: 10 }
@@ -145,6 +146,10 @@ const pool = strictObject(
     guardMs: duration(0).default(DEFAULT_GUARD_MS),
     holdUntilCallDeadline: flag.default(false),
     timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
+    maxPause: readAs("ms or a duration such as '30s', ≥ 1 ms, or false", (value) => {
+      const valueMs = value === false ? Number.POSITIVE_INFINITY : durationMsOf(value)
+      return valueMs !== undefined && valueMs >= 1 ? valueMs : undefined
+    }).default(DEFAULT_MAX_PAUSE_MS),
     retry: retry.default(DEFAULT_RETRY),
     tokenizer: z.enum(TOKENIZERS, { error: `one of ${TOKENIZERS.join(', ')}` }).default('auto'),
     fallback: listOf('names of pools').default([]),

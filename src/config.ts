@@ -48,6 +48,11 @@ export interface PoolOptions {
   readonly holdUntilCallDeadline?: boolean
   /** The longest one call may take. Default 10m. */
   readonly timeout?: number | string
+  /**
+   * The longest pause of the pool that a request waits out unless it has a deadline of its own; a longer one it is told of at
+   * once, with an error that says when to come back, where nothing answers in the pool's place. Default 1m; false: any.
+   */
+  readonly maxPause?: number | string | false
   /** Attempts in all, default 6; backoff from `baseMs` (500) to `capMs` (30 000). */
   readonly retry?: {
     readonly maxAttempts?: number
@@ -149,6 +154,8 @@ export interface PoolConfig {
   readonly guardMs: number
   readonly holdUntilCallDeadline: boolean
   readonly callTimeoutMs: number
+  /** `Infinity` for any. */
+  readonly maxPauseMs: number
   readonly retry: { readonly maxAttempts: number; readonly baseMs: number; readonly capMs: number }
   readonly tokenizer: 'auto' | 'chars' | 'gpt-tokenizer'
   readonly fallback: readonly string[]
@@ -226,7 +233,7 @@ function cacheConfig({ ttl, staleTtl, ...same }: ParsedCache): CacheConfig {
 }
 
 function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QUEUE): PoolConfig {
-  const { timeout, queue, baseURL, models = [name], ...same } = options
+  const { timeout, maxPause, queue, baseURL, models = [name], ...same } = options
   return {
     ...same,
     name,
@@ -235,6 +242,7 @@ function poolConfig(name: string, options: ParsedPool, bounds: typeof DEFAULT_QU
     ...(Array.isArray(models) ? { models } : { models: Object.keys(models), modelNames: models }),
     adaptive: options.adaptive ?? options.provider.limitsConcurrency,
     callTimeoutMs: timeout,
+    maxPauseMs: maxPause,
     ...bounds,
     ...defined(queue),
   }

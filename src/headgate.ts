@@ -20,6 +20,7 @@ import { Monitor } from './observe/monitoring/monitor.js'
 import { Estimator } from './providers/estimator.js'
 import { HttpCaller } from './providers/http-caller.js'
 import { Tokenizers } from './providers/tokenizer.js'
+import type { PoolRuntime } from './request/entry.js'
 import { RetryBudget } from './request/retry-budget.js'
 import { RequestRunner } from './request/runner.js'
 
@@ -37,22 +38,30 @@ export function createHeadgate(options: GateOptions): Headgate {
   const dispatchers: Dispatcher[] = []
   const tokenizers = new Tokenizers()
   const groups = planGroups(config)
+  const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
+  const retryBudget = new RetryBudget(clock, config.retryBudget)
+  const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
+  const paused = ({ coolDownMs, config: { name, maxPauseMs } }: PoolRuntime) => {
+    if (coolDownMs() >= maxPauseMs) runner.paused(name)
+  }
   for (const plan of groups) {
-    const dispatcher = buildDispatcher(plan, config, connection, clock, events)
+    const onCoolDown = (pool: number) => {
+      for (const { name, index } of plan.pools) if (index === pool) paused(pools.get(name)!.runtime)
+    }
+    const dispatcher = buildDispatcher(plan, config, connection, clock, events, onCoolDown)
     dispatchers.push(dispatcher)
     for (const pool of plan.pools) {
       const poolConfig = config.pools.get(pool.name)!
       const shadow = config.shadow ? new Shadow(dispatcher, clock) : undefined
-      const runtime = { config: poolConfig, plan: pool, limits: plan.spec.limits, permits: shadow ?? dispatcher }
+      const coolDownMs = () => (shadow ? 0 : dispatcher.outlook.coolDownMs(pool.index))
+      const permits = shadow ?? dispatcher
+      const runtime = { config: poolConfig, plan: pool, limits: plan.spec.limits, permits, coolDownMs }
       const intake = new Intake(pool.name, clock, poolConfig.maxQueued, poolConfig.maxActive)
       const estimator = buildEstimator(poolConfig, config, tokenizers)
       pools.set(pool.name, { runtime, intake, dispatcher, estimator, shadow })
     }
   }
   const routes = buildRoutes(config, pools, clock)
-  const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
-  const retryBudget = new RetryBudget(clock, config.retryBudget)
-  const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
   const caller = new HttpCaller({ clock })
   const answers = buildAnswers(config, connection, clock)
   const { cache, namespace } = config
@@ -106,6 +115,7 @@ function buildDispatcher(
   connection: RedisConnection | undefined,
   clock: Clock,
   events: GateEmitter,
+  onCoolDown: (pool: number) => void,
 ): Dispatcher {
   const store = connection ? new RedisStore(plan.spec, connection) : new MemoryStore(plan.spec, clock)
   return new Dispatcher({
@@ -120,6 +130,7 @@ function buildDispatcher(
     // Of one turn of the event loop: of a gateway's hundred sockets each is read in a microtask checkpoint of its own.
     putOff: setImmediate,
     holdUntilCallDeadline: plan.pools.some(({ name }) => config.pools.get(name)?.holdUntilCallDeadline),
+    onCoolDown,
     onNews: (news) => events.emitSafely('dispatcher', news),
   })
 }

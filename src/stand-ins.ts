@@ -32,7 +32,6 @@ export function alternativesOf(
   const least = (of: (pool: GatePool) => number) => Math.min(...pools.map((pool) => (pool.shadow ? 0 : of(pool))))
   return {
     fallbacks: stands.map((stand) => (stream) => stand({ id: origin.id, deadlineMs: origin.deadlineMs, stream })),
-    coolDownMs: () => least((pool) => pool.dispatcher.outlook.coolDownMs(pool.runtime.plan.index)),
     leastWaitMs: () => least((pool) => pool.dispatcher.outlook.leastWaitMs(askedIn(pool))),
   }
 }

@@ -91,6 +91,69 @@ describe('the degraded chain', () => {
     expect(glm.log).toHaveLength(1)
   })
 
+  describe('without anywhere else to go, a pause that is too long', () => {
+    const alone = { fallback: [], limits: { concurrency: 1 }, adaptive: false }
+
+    test('is told at once to who comes and to who waits already, with the time to come back', async () => {
+      open(alone)
+      glm.failNext('1113')
+      const all = await Promise.all([CHAT, CHAT, CHAT].map((chat) => gate.spawn(chat)))
+      expect(await all[0]!.outcome).toMatchObject({ error: { code: 'INSUFFICIENT_BALANCE', retryAfterMs: 300_000 } })
+      const last = await gate.spawn(CHAT)
+      for (const { outcome } of [all[1]!, all[2]!, last]) {
+        const { status, reason, error, attempts } = await outcome
+        expect([status, reason, attempts]).toEqual(['failed', 'refused', 0])
+        expect(error).toMatchObject({ code: 'RATE_LIMITED', retryable: true })
+        expect(error!.retryAfterMs).toBeGreaterThan(290_000)
+      }
+      const run = gate.run({ pool: 'glm' }, async () => 1)
+      await expect(run).rejects.toMatchObject({ code: 'RATE_LIMITED' })
+      expect(glm.log).toHaveLength(1)
+    })
+
+    test('leads to the message', async () => {
+      open({ ...alone, degradedMessage: 'busy' })
+      glm.failNext('1113')
+      const all = await Promise.all([CHAT, CHAT, CHAT].map((chat) => gate.spawn(chat)))
+      for (const { outcome } of all) expect(await outcome).toMatchObject({ status: 'degraded', via: 'message' })
+    })
+
+    test('is told to who would back off for it', async () => {
+      const limited = createServer((_, response) => {
+        response.writeHead(429, { 'retry-after': '90' }).end('{"error":{"code":"1303","message":"slow"}}')
+      })
+      await new Promise<void>((resolve) => limited.listen(0, '127.0.0.1', resolve))
+      const baseURL = `http://127.0.0.1:${(limited.address() as AddressInfo).port}`
+      open({ ...alone, baseURL, retry: { maxAttempts: 6 } })
+      const { status, attempts, error } = await (await gate.spawn(CHAT)).outcome
+      expect([status, attempts, error!.code]).toEqual(['failed', 1, 'RATE_LIMITED'])
+      expect(error!.retryAfterMs).toBeGreaterThan(80_000)
+      limited.closeAllConnections()
+      limited.close()
+    })
+
+    test.each([
+      ['who has a deadline that outlasts it', {}, { deadline: '1h' }],
+      ['who is told to by maxPause', { maxPause: false as const }, {}],
+    ])('is waited out by %s', async (_, own, more) => {
+      open({ ...alone, ...own })
+      glm.failNext('1113')
+      await (await gate.spawn(CHAT)).outcome
+      await gate.usage()
+      const waits = await gate.spawn({ ...CHAT, ...more })
+      await gate.resume('glm')
+      expect(await waits.outcome).toMatchObject({ status: 'completed' })
+    })
+
+    test('is what maxPause says', async () => {
+      open({ ...alone, maxPause: '500ms', retry: { maxAttempts: 1 } })
+      glm.failNext('1305')
+      await (await gate.spawn(CHAT)).outcome
+      await gate.usage()
+      expect(await (await gate.spawn(CHAT)).outcome).toMatchObject({ status: 'failed', attempts: 0 })
+    })
+  })
+
   test('a deadline that the own pool is sure to miss leads to the fallback, not to a refusal', async () => {
     open({ limits: { concurrency: 5 }, retry: { maxAttempts: 1 } })
     glm.failNext('1305')

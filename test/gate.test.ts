@@ -103,11 +103,13 @@ describe('the gate against a provider', () => {
     const first = await (await gate.spawn({ pool: 'glm', messages: MESSAGES })).outcome
     expect(first).toMatchObject({ status: 'degraded', attempts: 1, reason: 'refused' })
     const second = await gate.spawn({ pool: 'glm', messages: MESSAGES })
+    const patient = await gate.spawn({ pool: 'glm', messages: MESSAGES, deadline: '1h' })
     const [usage] = await gate.usage()
     expect(usage!.pausedUntilMs.glm! - usage!.nowMs).toBeGreaterThan(200_000)
     expect(simulator.log).toHaveLength(1)
+    expect(await second.outcome).toMatchObject({ status: 'degraded', attempts: 0, reason: 'refused' })
     await gate.resume('glm')
-    expect(await second.outcome).toMatchObject({ status: 'completed' })
+    expect(await patient.outcome).toMatchObject({ status: 'completed' })
   })
 
   test('a deadline cuts a hanging call; with nothing to degrade to it expired', async () => {

@@ -107,7 +107,7 @@ class Bench implements Permits {
     const { tenant, weight } = load
     const running = this.#runner.start({
       id: `${this.job.name}-${++this.#count}`,
-      pool: { config, plan, limits, permits: this },
+      pool: { config, plan, limits, permits: this, coolDownMs: () => 0 },
       tenant,
       flowKey: tenant,
       tenantWeight: weight,

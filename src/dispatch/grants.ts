@@ -124,6 +124,7 @@ export class Grants {
       if (untilMs === this.#followed.get(pool)) continue
       this.#followed.set(pool, untilMs)
       this.#recall(pool, untilMs)
+      this.options.onCoolDown?.(pool)
     }
   }
 

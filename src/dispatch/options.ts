@@ -21,6 +21,8 @@ export interface DispatcherOptions {
    * what a virtual clock can follow.
    */
   readonly putOff?: (exchange: () => void) => void
+  /** Called when a pool (its index) is known to pause, or to pause for longer. */
+  readonly onCoolDown?: (pool: number) => void
   /** Called for what an operator should hear of. */
   readonly onNews: (news: DispatcherNews) => void
 }

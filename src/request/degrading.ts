@@ -9,9 +9,6 @@ import { LentStream, type StreamStart } from './event-stream.js'
 import { giveKnown } from './known.js'
 import type { Outcome } from './request.js'
 
-/** A pool that is known to pause for at least this long is no place to wait for who has another one. */
-const LONG_PAUSE_MS = 60_000
-
 /** What is to be told when an answer begins: numbers add to the request's own. */
 export type BeginNote = Pick<StreamStart, 'head'> & Partial<StreamStart>
 
@@ -30,9 +27,6 @@ interface DegradingTools {
  * other's places; one fallback at a time; who stands in for another asks nobody else, so there is no cycle.
  */
 export class Degrading {
-  /** By pool: those that wait there for a token, and have somewhere else to go. */
-  readonly #divertible = new Map<string, Set<Entry>>()
-
   constructor(private readonly tools: DegradingTools) {}
 
   start(entry: Entry): void {
@@ -53,8 +47,8 @@ export class Degrading {
   }
 
   /**
-   * Whether the request had better go elsewhere than wait for its pool: then it was told to, and so will be all who wait
-   * there already. A pause by an operator ends whenever he says so, and is waited for.
+   * Whether the request won't wait for its pool: then it was told to go elsewhere, or that it can't be served now. A pause by
+   * an operator ends whenever he says so, and is waited for.
    */
   divert(entry: Entry): boolean {
     if (entry.endedBy && entry.failure) {
@@ -62,32 +56,41 @@ export class Degrading {
       this.tools.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
       return true
     }
-    const { alternatives, pool, deadlineMs } = entry.spec
-    if (!alternatives) return false
-    const { name } = pool.config
-    const { detours } = entry.spec
+    const { alternatives, pool, detours } = entry.spec
     // What one of several pools said is not the others'.
-    const pausedMs = Math.max(alternatives.coolDownMs(), detours ? 0 : hintOf(entry))
-    const longPause = pausedMs >= LONG_PAUSE_MS && Number.isFinite(pausedMs)
-    const waitMs = longPause ? pausedMs : alternatives.leastWaitMs()
-    const inTime = deadlineMs === undefined || this.tools.clock.now() + waitMs < deadlineMs
-    const waiting = this.#divertible.get(name) ?? new Set()
-    if (!longPause && (inTime || !Number.isFinite(waitMs))) {
-      if (!detours) this.#divertible.set(name, waiting.add(entry))
-      return false
+    const pausedMs = detours ? detours.coolDownMs() : Math.max(pool.coolDownMs(), hintOf(entry))
+    if (this.#isTooLong(entry, pausedMs)) {
+      this.#refuse(entry, pausedMs)
+      return true
     }
+    const waitMs = alternatives?.leastWaitMs() ?? Number.POSITIVE_INFINITY
+    if (!Number.isFinite(waitMs) || this.#isInTime(entry, waitMs)) return false
     this.#refuse(entry, waitMs)
-    if (longPause && waiting.size > 0) queueMicrotask(() => this.#refuseAll(name, waitMs))
     return true
   }
 
-  /** The wait before the next attempt: none for who had better go elsewhere than wait for so long. */
-  backoffMs(entry: Entry, delayMs: number): number {
-    return entry.spec.alternatives && hintOf(entry) >= LONG_PAUSE_MS ? 0 : delayMs
+  /** A pool pauses for long: who waits there goes too, unless it said that it will wait. */
+  divertFrom(pool: string, entries: Iterable<Entry>): void {
+    for (const entry of [...entries]) {
+      if (entry.state !== 'waiting-for-token') continue
+      if (entry.spec.detours || entry.spec.pool.config.name === pool) this.divert(entry)
+    }
   }
 
-  #refuseAll(pool: string, waitMs: number): void {
-    for (const entry of [...(this.#divertible.get(pool) ?? [])]) this.#refuse(entry, waitMs)
+  /** The wait before the next attempt: none for who won't wait for as long as the provider asked to. */
+  backoffMs(entry: Entry, delayMs: number): number {
+    return this.#isTooLong(entry, hintOf(entry)) ? 0 : delayMs
+  }
+
+  /** Who has nowhere else to go, and said for how long it will wait, does so. */
+  #isTooLong(entry: Entry, pausedMs: number): boolean {
+    const { alternatives, deadlineMs, pool } = entry.spec
+    if (pausedMs < pool.config.maxPauseMs || !Number.isFinite(pausedMs)) return false
+    return alternatives !== undefined || deadlineMs === undefined || !this.#isInTime(entry, pausedMs)
+  }
+
+  #isInTime({ spec: { deadlineMs } }: Entry, waitMs: number): boolean {
+    return deadlineMs === undefined || this.tools.clock.now() + waitMs < deadlineMs
   }
 
   #refuse(entry: Entry, waitMs: number): void {
@@ -95,13 +98,6 @@ export class Degrading {
     const message = `pool ${entry.spec.pool.config.name}: nothing may be sent for ${retryAfterMs} ms`
     entry.failure = failureOf('RLR', message, { retryAfterMs })
     this.tools.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
-  }
-
-  /** It waits no longer for a token of its own pool. */
-  leave(entry: Entry): void {
-    const { name } = entry.spec.pool.config
-    const waiting = this.#divertible.get(name)
-    if (waiting?.delete(entry) && waiting.size === 0) this.#divertible.delete(name)
   }
 
   async #tryAll(entry: Entry): Promise<void> {

@@ -49,6 +49,11 @@ export class Detours {
     return true
   }
 
+  /** Left of the pause of the pool that is back first, in ms; `Infinity` where nobody knows when that is. */
+  coolDownMs(): number {
+    return Math.min(...this.#open().map(({ spec }) => spec.pool.coolDownMs()))
+  }
+
   others(taken: RequestSpec): RequestSpec[] {
     return this.#open().flatMap(({ spec }) => (spec === taken ? [] : [spec]))
   }

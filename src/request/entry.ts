@@ -26,6 +26,8 @@ export interface PoolRuntime {
   /** Of its group. */
   readonly limits: readonly LimitSpec[]
   readonly permits: Permits
+  /** Left of its cool-down, in ms; `Infinity` while an operator pauses it, 0 where nothing is delayed. */
+  readonly coolDownMs: () => number
 }
 
 /** Starts the same request in another pool; undefined when that can't take it now. */
@@ -35,8 +37,6 @@ export type Fallback = (stream: StreamTarget | undefined) => GateRequest | undef
 export interface Alternatives {
   /** In the order in which they are asked. */
   readonly fallbacks: readonly Fallback[]
-  /** Left of the own pool's cool-down, in ms; `Infinity` while an operator pauses it. */
-  readonly coolDownMs: () => number
   /** How long a token of the own pool is sure to take, in ms. */
   readonly leastWaitMs: () => number
 }

@@ -82,7 +82,7 @@ export class RequestRunner {
         requestToken: effect((entry) => {
           if (!this.#degrading.divert(entry)) this.#asking.begin(entry)
         }),
-        withdrawToken: effect((entry) => this.#withdrawToken(entry)),
+        withdrawToken: effect((entry) => this.#asking.end(entry)),
         startCall: effect((entry) => this.#startCall(entry)),
         abortCall: effect((entry) => this.#abortCall(entry)),
         startBackoff: effect((entry) => this.#startBackoff(entry)),
@@ -118,6 +118,12 @@ export class RequestRunner {
     actor.start()
     if (spec.deadlineMs !== undefined) this.#awaitDeadline(entry, spec.deadlineMs)
     return runningOf(entry, this.#ends)
+  }
+
+  /** A pool turned out to pause for longer than its requests wait unless they said so. */
+  paused(pool: string): void {
+    // Not in the middle of what its dispatcher does.
+    queueMicrotask(() => this.#degrading.divertFrom(pool, this.#entries))
   }
 
   /** Resolves when every request is done. */
@@ -182,11 +188,6 @@ export class RequestRunner {
       attempt,
       atMs: this.#options.clock.wallMs(),
     })
-  }
-
-  #withdrawToken(entry: Entry): void {
-    this.#degrading.leave(entry)
-    this.#asking.end(entry)
   }
 
   #startCall(entry: Entry): void {
@@ -286,7 +287,7 @@ export class RequestRunner {
   #crash(entry: Entry, error: unknown): void {
     if (!this.#entries.has(entry.spec.id)) return
     entry.failure = internalFailure(error)
-    this.#withdrawToken(entry)
+    this.#asking.end(entry)
     if (entry.grant && !entry.call) entry.spec.pool.permits.settle(entry.grant, { unsent: true })
     this.#abortCall(entry)
     this.#finish(entry)

@@ -114,7 +114,10 @@ class Running implements RunningRequest {
   }
 
   set listening(listening: Listening) {
-    this.entry.listening = listening
+    const { entry } = this
+    // A pool that pauses for long turns its requests away as they come.
+    if (entry.outcome) listening.ended(entry.outcome)
+    else entry.listening = listening
   }
 
   get #state(): RequestState {

@@ -68,6 +68,23 @@ test('who asks for no stand-in gets the error', async () => {
   })
 })
 
+test.each([{}, { stream: true }])(
+  'a pool that pauses for long, and nothing else to go to %j: 429 at once',
+  async (more) => {
+    const upstream = await upstreamOf((received) =>
+      reply(received, 429, { error: { code: '1113', message: 'no money' } }),
+    )
+    const gateway = await startGateway(upstream)
+    const first = await gateway.chat({ ...ASK, ...more })
+    expect([first.status, first.headers.get('retry-after')]).toEqual([429, '300'])
+    const next = await gateway.chat({ ...ASK, ...more })
+    expect([next.status, next.headers.get('x-headgate-attempts')]).toEqual([429, '0'])
+    expect(Number(next.headers.get('retry-after'))).toBeGreaterThan(290)
+    expect(await next.json()).toMatchObject({ error: { type: 'rate_limit_error', code: 'rate_limited' } })
+    expect(upstream.received).toHaveLength(1)
+  },
+)
+
 test('a deadline that can’t be made: 504 at once, with the time to come back', async () => {
   const upstream = await upstreamOf((received) =>
     reply(received, 429, { error: { code: '1113', message: 'no money' } }),

@@ -37,7 +37,7 @@ describe('what a gate without Redis tells of itself', () => {
     const degraded = await (await gate.spawn(CALL)).outcome
     expect(degraded).toMatchObject({ status: 'degraded', via: 'message' })
     const controller = new AbortController()
-    const cancelled = await gate.spawn({ ...CALL, signal: controller.signal })
+    const cancelled = await gate.spawn({ ...CALL, deadline: '1h', signal: controller.signal })
     controller.abort()
     await cancelled.outcome
 

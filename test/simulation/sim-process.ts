@@ -153,7 +153,10 @@ export class SimProcess {
     const line = { provider: world.provider, clock, random, process: this.name, nowMs: () => world.clock.now(), write }
     return {
       id,
-      pool: { config, plan, limits: world.groupPlan.spec.limits, permits },
+      pool: {
+        ...{ config, plan, limits: world.groupPlan.spec.limits, permits },
+        coolDownMs: () => this.dispatcher.outlook.coolDownMs(plan.index),
+      },
       tenant: request.tenant,
       flowKey,
       tenantWeight: world.tenantWeight(request.tenant),

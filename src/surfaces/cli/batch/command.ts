@@ -59,7 +59,8 @@ async function batch(input: string, flags: BatchFlags): Promise<void> {
   loadDotEnv(process.cwd(), env)
   await checkPaths(input, output)
   // Before anything is written: who mistyped its name is not to find an output.
-  const { config, simulator } = await configured(flags.config, env)
+  const { config: options, simulator } = await configured(flags.config, env)
+  const config = { ...options, pools: patient(options.pools) }
   try {
     resolveConfig(config)
     await sendTo(output, { input, flags, config, simulated: simulator !== undefined })
@@ -84,6 +85,17 @@ async function sendTo(output: string, job: Pick<Job, 'input' | 'flags' | 'config
     await writer.close()
     await unlock()
   }
+}
+
+/** Nobody waits for a line: a pool may pause for as long as it has to. */
+function patient(pools: GateOptions['pools']): GateOptions['pools'] {
+  const patience = { maxPause: false } as const
+  // What is no pool is for the check of the whole to name.
+  const all = Object.entries(pools).map(([name, pool]) => [
+    name,
+    Object(pool) === pool ? { ...patience, ...pool } : pool,
+  ])
+  return Object.fromEntries(all)
 }
 
 interface Job {
