@@ -41,30 +41,38 @@ local function drawsOf(ids)
   return D
 end
 
--- What a flow last stated; its neighbours, which will soon be asked for, are fetched with it.
+-- What a flow last stated; its neighbours, which may soon be asked for, are fetched with it, as they are packed.
 local function flowOf(T, p)
   local flow = T.F[p]
   if flow then return flow end
-  local r, prefixOf = T.r, #T.name .. ':' .. T.name
-  local fields, places, n = { prefixOf .. r[p] }, { p }, 1
-  for q = 5, #r, 6 do
-    if n == 8 then break end
-    if q ~= p and r[q + 3] == 2 and not T.F[q] then
-      n = n + 1
-      fields[n], places[n] = prefixOf .. r[q], q
+  local r, unread = T.r, T.unread
+  local its = unread and unread[p]
+  if not its then
+    if not unread then
+      unread = {}
+      T.unread = unread
     end
+    local prefixOf = #T.name .. ':' .. T.name
+    local fields, places, n = { prefixOf .. r[p] }, { p }, 1
+    for q = 5, #r, 6 do
+      if n == 8 then break end
+      if q ~= p and r[q + 3] == 2 and not T.F[q] and not unread[q] then
+        n = n + 1
+        fields[n], places[n] = prefixOf .. r[q], q
+      end
+    end
+    local got = call('HMGET', base .. 'f:' .. T.pool.name, unpack(fields))
+    for i = 1, n do unread[places[i]] = got[i] end
+    its = got[1]
   end
-  local got = call('HMGET', base .. 'f:' .. T.pool.name, unpack(fields))
-  for i = 1, n do
-    local q = places[i]
-    local id, length = r[q], r[q + 1]
-    -- Sixteen fields, like those that state.lua makes: one more would double the table.
-    local draws, classWeight, flowBase, perToken, count, since, known, costs = unpackAll(got[i])
-    T.F[q] = { key = sub(id, length + 2), processId = sub(id, 1, length), draws = draws, classWeight = classWeight,
-      base = flowBase, perToken = perToken, count = count, since = since, known = known, costs = costs, pos = 1, next = 1,
-      tokens = false, isDirty = false, dated = false, given = 0 }
-  end
-  return T.F[p]
+  local id, length = r[p], r[p + 1]
+  -- Sixteen fields, like those that state.lua makes: one more would double the table.
+  local draws, classWeight, flowBase, perToken, count, since, known, costs = unpackAll(its)
+  flow = { key = sub(id, length + 2), processId = sub(id, 1, length), draws = draws, classWeight = classWeight,
+    base = flowBase, perToken = perToken, count = count, since = since, known = known, costs = costs, pos = 1, next = 1,
+    tokens = false, text = '', isDirty = false, dated = false }
+  T.F[p] = flow
+  return flow
 end
 
 -- Earliest date of a pool's next grant: after its cool-down, and spaced for a while then.

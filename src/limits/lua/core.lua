@@ -161,7 +161,8 @@ local function limitAt(i)
     return l
   end
   local b0, b1, gone = floor(l.first / 16), floor(cutoff / 16), {}
-  loadBlocks(l, b0, b1)
+  -- And the block that comes after it, which will soon be asked for.
+  loadBlocks(l, b0, min(b1 + 1, floor(l.last / 16)))
   for b = b0, b1 do
     local block = l.blocks[b]
     for cell = max(l.first - b * 16, 0), min(cutoff - b * 16, 15) do l.sum = l.sum - block[cell + 1] end

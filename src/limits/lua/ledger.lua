@@ -69,7 +69,7 @@ local function walk(l, amount, at)
       break
     end
     local b = floor(from / 16)
-    if not l.blocks[b] then loadBlocks(l, b, b + 3) end
+    if not l.blocks[b] then loadBlocks(l, b, b + 1) end
     local block, n, total = l.blocks[b], w.n, w.total
     for cell = from - b * 16 + 1, 16 do
       local its = block[cell]
@@ -165,7 +165,7 @@ local function loadTenants(P, names)
       if got[j] then
         local r = unpackAll(got[j])
         local T = { name = name, pool = P, r = r, weight = r[1], tag = r[2], virtual = r[3], waiting = r[4], storedTag = r[2],
-          isStored = true, isDirty = false, F = {}, moved = false, blocked = false }
+          isStored = true, isDirty = false, F = {}, unread = false, moved = false, blocked = false }
         P.tenants[name] = T
         P.log[#P.log + 1] = T
       else
@@ -246,11 +246,20 @@ local function emptyFlow(P, T, p)
   if treeSize == 0 then virtual = 0 end
 end
 
--- Byte order; Lua's own `<` on strings asks the locale.
+-- Byte order, eight at a time: each call costs more than eight comparisons. Lua's own `<` on strings asks the locale.
+local byte = string.byte
 local function isBefore(a, b)
-  for i = 1, min(#a, #b) do
-    local l, r = string.byte(a, i), string.byte(b, i)
-    if l ~= r then return l < r end
+  for i = 1, min(#a, #b), 8 do
+    local a1, a2, a3, a4, a5, a6, a7, a8 = byte(a, i, i + 7)
+    local b1, b2, b3, b4, b5, b6, b7, b8 = byte(b, i, i + 7)
+    if a1 ~= b1 then return a1 < b1 end
+    if a2 ~= b2 then return (a2 or -1) < (b2 or -1) end
+    if a3 ~= b3 then return (a3 or -1) < (b3 or -1) end
+    if a4 ~= b4 then return (a4 or -1) < (b4 or -1) end
+    if a5 ~= b5 then return (a5 or -1) < (b5 or -1) end
+    if a6 ~= b6 then return (a6 or -1) < (b6 or -1) end
+    if a7 ~= b7 then return (a7 or -1) < (b7 or -1) end
+    if a8 ~= b8 then return (a8 or -1) < (b8 or -1) end
   end
   return #a < #b
 end

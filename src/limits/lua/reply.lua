@@ -4,7 +4,7 @@ do
   local boxes, owners = false, {}
   for i = 1, #grantedFlows do
     local flow = grantedFlows[i]
-    local its, given = concat(flow.dated, ','), flow.given
+    local its, given = concat(flow.dated, ','), #flow.dated / 2
     local isMine = flow.processId == me
     local m, D = isMine and mine or memberOf(flow.processId), drawsOf(flow.draws)
     for j = 1, D.n do
@@ -100,25 +100,33 @@ local result
 if isRepeated then
   result = call('HGET', base .. 'last', me)
 else
-  local coolDowns, paused, ceilings, over, used, grants, poolWords, limitWords = {}, {}, {}, {}, {}, {}, {}, {}
+  -- Most of these lists are empty in most replies: there is a table only for one that is not.
+  local coolDowns, paused, ceilings, over, used, poolWords, limitWords
+  local function put(list, its)
+    list = list or {}
+    list[#list + 1] = its
+    return list
+  end
+  local function text(list) return list and concat(list, ',') or '' end
+  local grants = {}
   for i = 1, #poolNames do
     local q = qAt[poolNames[i]]
     if q then
       if Q[q + 4] > 0 and Q[q + 3] > now then
-        coolDowns[#coolDowns + 1] = format('[%d,%.0f,%.0f]', i - 1, Q[q + 3], Q[q + 4])
+        coolDowns = put(coolDowns, format('[%d,%.0f,%.0f]', i - 1, Q[q + 3], Q[q + 4]))
       end
-      if Q[q + 2] > 0 then paused[#paused + 1] = i - 1 end
-      if Q[q + 2] ~= 0 then poolWords[#poolWords + 1] = format('[%d,%.0f]', i - 1, math.abs(Q[q + 2])) end
+      if Q[q + 2] > 0 then paused = put(paused, i - 1) end
+      if Q[q + 2] ~= 0 then poolWords = put(poolWords, format('[%d,%.0f]', i - 1, math.abs(Q[q + 2]))) end
     end
   end
   for s = 1, #S, 5 do
     local p, i = cAt[S[s]], (s - 1) / 5
     if p then
-      if C[p + 12] ~= '' then ceilings[#ceilings + 1] = format('[%d,%.0f]', i, (unpackAll(C[p + 12]))) end
-      if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over[#over + 1] = format('[%d,%.0f]', i, C[p + 8]) end
-      if C[p + 13] > 0 then limitWords[#limitWords + 1] = format('[%d,%.0f]', i, C[p + 13]) end
+      if C[p + 12] ~= '' then ceilings = put(ceilings, format('[%d,%.0f]', i, (unpackAll(C[p + 12])))) end
+      if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over = put(over, format('[%d,%.0f]', i, C[p + 8])) end
+      if C[p + 13] > 0 then limitWords = put(limitWords, format('[%d,%.0f]', i, C[p + 13])) end
     end
-    if S[s + 3] >= LONG_WINDOW_MS then used[#used + 1] = format('[%d,%.0f]', i, limitAt(i).sum) end
+    if S[s + 3] >= LONG_WINDOW_MS then used = put(used, format('[%d,%.0f]', i, limitAt(i).sum)) end
   end
   for i = 1, #grantKeys do
     local key = grantKeys[i]
@@ -126,8 +134,8 @@ else
   end
   result = format('[%.0f.%03d,%s,%.0f,%d,%.0f,[', now, fraction, cjson.encode(epoch), version, isFenced and 1 or 0, learnUntil)
     .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. format('%.0f,%d,[', retryAt, restate)
-    .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. concat(coolDowns, ',') .. '],['
-    .. concat(paused, ',') .. '],[' .. concat(ceilings, ',') .. '],[' .. concat(over, ',') .. '],[' .. concat(used, ',')
-    .. '],[' .. concat(poolWords, ',') .. '],[' .. concat(limitWords, ',') .. '],' .. share .. ']'
+    .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. text(coolDowns) .. '],['
+    .. text(paused) .. '],[' .. text(ceilings) .. '],[' .. text(over) .. '],[' .. text(used)
+    .. '],[' .. text(poolWords) .. '],[' .. text(limitWords) .. '],' .. share .. ']'
   if isLive then call('HSET', base .. 'last', me, result) end
 end

@@ -6,6 +6,7 @@ if isLive and learnUntil > 0 then retry(learnAskAt) end
 local left = isLive and learnUntil == 0 and #queued > 0 and MAX_GRANTS or 0
 do
   local wasOpen, active, fronts, front = left > 0, {}, false, 0
+  local textOf, dateText
   for i = 1, #queued do
     active[i] = queued[i]
     if Q[queued[i].at + 13] ~= '' then
@@ -239,14 +240,16 @@ do
         local load = r[p + 4]
         if load > service then load = service end
         r[p + 4], P.load = r[p + 4] - load, P.load - load
-        local dated, given = flow.dated, flow.given
+        local dated = flow.dated
         if not dated then
           dated = {}
           flow.dated = dated
           grantedFlows[#grantedFlows + 1] = flow
         end
-        dated[2 * given + 1], dated[2 * given + 2] = date, tokens < 1e14 and tokens or format('%.0f', tokens)
-        flow.given = given + 1
+        -- As texts, each date made but once: most of a batch have the same.
+        if date ~= textOf then textOf, dateText = date, date .. '' end
+        local given = #dated
+        dated[given + 1], dated[given + 2] = dateText, flow.text
         shift(P, T, p, flow)
       end
     end

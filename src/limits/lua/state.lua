@@ -12,17 +12,16 @@ local function giveText(key, its)
 end
 
 -- The first cost that a flow shows.
+local find = string.find
 local function headOf(flow)
   local tokens = flow.tokens
   if tokens then return tokens end
   if flow.known == 0 then
     -- Where no limit counts tokens all cost the same, and none is named.
-    tokens = 0
+    tokens, flow.text = 0, '0'
   else
-    local costs, pos = flow.costs, flow.pos
-    local comma = string.find(costs, ',', pos, true)
-    tokens = tonumber(sub(costs, pos, comma and comma - 1))
-    flow.next = comma and comma + 1 or #costs + 1
+    local _, at, its = find(flow.costs, '^([^,]+)', flow.pos)
+    tokens, flow.text, flow.next = its + 0, its, at + 2
   end
   flow.tokens = tokens
   return tokens
@@ -68,7 +67,8 @@ if isLive and not isLeaving then
       end
       if not T then
         T = { name = tenant, pool = P, r = { 0, 0, 0, 0 }, weight = 1, tag = max(idleTag(P, tenant), P.virtual + 1), virtual = 0,
-          waiting = 0, storedTag = -1, isStored = false, isDirty = true, F = {}, moved = false, blocked = false }
+          waiting = 0, storedTag = -1, isStored = false, isDirty = true, F = {}, unread = false,
+          moved = false, blocked = false }
         if P.hasIdle or P.idle then idleTag(P, tenant, 0) end
         P.tenants[tenant], P.log[#P.log + 1], P.tenantCount = T, T, P.tenantCount + 1
       end
@@ -86,7 +86,7 @@ if isLive and not isLeaving then
       end
       local flow = { key = key, processId = me, draws = flows[i + 6], classWeight = flows[i + 5], base = flows[i + 7],
         perToken = flows[i + 8], count = count, since = flows[i + 11], known = flows[i + 13], costs = flows[i + 12], pos = 1,
-        next = 1, tokens = false, isDirty = true, dated = false, given = 0 }
+        next = 1, tokens = false, text = '', isDirty = true, dated = false }
       local load = flows[i + 10]
       if granted > 0 then
         for _ = 1, min(granted, flow.known) do
