@@ -44,6 +44,21 @@ export type RequestEvent =
   /** Neither cache, fallback nor message had an answer. */
   | { type: 'DEGRADE_EXHAUSTED' }
 
+/** The context that a request begins with. */
+export function newRequestContext({ requestId, pool, tenant, maxAttempts }: RequestInput): RequestContext {
+  return {
+    requestId,
+    pool,
+    tenant,
+    maxAttempts,
+    attempt: 0,
+    failure: undefined,
+    degradeReason: undefined,
+    status: undefined,
+    via: undefined,
+  }
+}
+
 /** What the machine carries out of `done`; the value itself is in the registry. */
 export interface RequestOutput {
   status: OutcomeStatus
@@ -118,17 +133,7 @@ const overdue = { target: 'degraded', actions: { type: 'noteReason', params: { r
  */
 export const requestMachine = machineSetup.createMachine({
   id: 'request',
-  context: ({ input }) => ({
-    requestId: input.requestId,
-    pool: input.pool,
-    tenant: input.tenant,
-    maxAttempts: input.maxAttempts,
-    attempt: 0,
-    failure: undefined,
-    degradeReason: undefined,
-    status: undefined,
-    via: undefined,
-  }),
+  context: ({ input }) => newRequestContext(input),
   initial: 'queued',
   states: {
     queued: {

@@ -123,7 +123,8 @@ export function inputOf({ api, wire, headers, leaving }: Call, body: JsonBody, r
     throw new Refusal(404, message, { code: 'unsupported_api', wire })
   }
   const common = {
-    ...(route.pool === undefined ? { model: route.model } : { pool: route.pool }),
+    pool: route.pool,
+    model: route.pool === undefined ? route.model : undefined,
     tenant: textIn(headers, 'x-headgate-tenant'),
     priority: textIn(headers, 'x-headgate-priority') as Priority | undefined,
     deadline: textIn(headers, 'x-headgate-deadline'),

@@ -19,6 +19,9 @@ const DEFAULT_COMPLETION_TOKENS = 1_024
 /** Deeper than any tool schema; it bounds the recursion over what a caller passes. */
 const MAX_DEPTH = 32
 
+/** Called as a method, V8 looks it up anew for each character once it has seen a few kinds of strings. */
+const codeAt = String.prototype.charCodeAt
+
 /** Counts the LLM tokens of a text. */
 export type CountText = (text: string) => number
 
@@ -107,7 +110,7 @@ export function tokensByChars(text: string): number {
   let room = 0 // characters that the current piece still takes
   let before = OTHER
   for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index)
+    const unit = codeAt.call(text, index)
     if (isSpace(unit)) {
       room = 0
     } else if (unit >= 0x1100 && isDense(unit)) {

@@ -20,6 +20,7 @@ import {
   outcomeOf,
   type RequestSpec,
 } from './entry.js'
+import { withKnownStart } from './first-snapshot.js'
 import { Follower, type Heard } from './follower.js'
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
@@ -77,7 +78,7 @@ export class RequestRunner {
         entry.attempt = context.attempt
         run(entry)
       }
-    this.#machine = requestMachine.provide({
+    const machine = requestMachine.provide({
       actions: {
         requestToken: effect((entry) => {
           if (!this.#degrading.divert(entry)) this.#asking.begin(entry)
@@ -91,6 +92,7 @@ export class RequestRunner {
         stopDegrading: effect((entry) => this.#degrading.stop(entry)),
       },
     })
+    this.#machine = withKnownStart(machine)
   }
 
   /** Requests not done yet. */

@@ -204,6 +204,20 @@ describe('headgate serve', () => {
     expect(await exited).toBe(0)
   })
 
+  test('SIGTERM loses no line of the log', async () => {
+    const upstream = await upstreamOf()
+    const { child, exited, listening, output } = await serve(
+      envFile({ GLM_API_KEY: KEY, GLM_BASE_URL: upstream.baseURL, GLM_API_MAX_CALLS_PER_MINUTE: '1000' }),
+    )
+    const url = await listening
+    const answers = Array.from({ length: 20 }, () => chat(url))
+    for (let n = 0; n < answers.length; n++) reply(await upstream.arrival(n), 200, COMPLETION)
+    await Promise.all(answers)
+    child.kill('SIGTERM')
+    expect(await exited).toBe(0)
+    expect(output.stderr.match(/"msg":"http request"/g)).toHaveLength(answers.length)
+  })
+
   test('SIGTERM lets a stream go on to its end', async () => {
     const upstream = await upstreamOf()
     const { child, exited, listening } = await serve(envFile({ GLM_API_KEY: KEY, GLM_BASE_URL: upstream.baseURL }))
