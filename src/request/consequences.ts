@@ -38,3 +38,10 @@ export function consequencesOf(failure: ProviderFailure): Consequences {
   const coolDownMs = Math.min(MAX_COOL_DOWN_MS, Math.max(leastMs, failure.retryAfterMs ?? defaultMs))
   return { cut: CUTS[failure.class], coolDownMs }
 }
+
+/** Codes are logged, counted and kept: one that quotes the key is none. */
+export function withoutKey(failure: ProviderFailure, apiKey: string | undefined): ProviderFailure {
+  if (!apiKey || !failure.providerCode?.includes(apiKey)) return failure
+  const { providerCode: _, ...rest } = failure
+  return rest
+}

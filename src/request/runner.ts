@@ -7,7 +7,7 @@ import type { GateEmitter } from '../events.js'
 import { Registry } from '../registry.js'
 import { Asking } from './asking.js'
 import { Attempt, type AttemptEnds } from './attempt.js'
-import { consequencesOf } from './consequences.js'
+import { consequencesOf, withoutKey } from './consequences.js'
 import { type BeginNote, Degrading } from './degrading.js'
 import {
   attemptFailed,
@@ -219,13 +219,14 @@ export class RequestRunner {
       entry.usage = end.usage
       this.#send(entry, { type: 'CALL_COMPLETED' })
     } else {
-      entry.failure = end.failure
+      const said = withoutKey(end.failure, entry.spec.pool.config.apiKey)
+      entry.failure = said
       entry.usage = end.usage
-      this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, end.failure))
+      this.#options.events.emitSafely('attempt-failed', attemptFailed(entry, said))
       // Who has a part of an answer already can't be given another.
       const { retryBudget } = this.#options
       const final = entry.spec.stream?.begun && { retryable: false, mendable: false }
-      const failure = { ...end.failure, ...(final || (entry.detour?.mends && { retryable: true, mendable: true })) }
+      const failure = { ...said, ...(final || (entry.detour?.mends && { retryable: true, mendable: true })) }
       const overBudget = isOverBudget(retryBudget, entry, failure, this.#options.clock.now())
       this.#send(entry, { type: 'CALL_FAILED', failure, overBudget })
     }
