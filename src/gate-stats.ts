@@ -12,3 +12,11 @@ export function limitStatsOf(dispatcher: Dispatcher, plan: PoolPlan): Pick<PoolS
     coolDownMs: dispatcher.outlook.coolDownMs(plan.index),
   }
 }
+
+/** Codes beyond this count as one: providers make them up. */
+const MAX_CODES = 100
+
+export function countCode(counts: Record<string, number>, code: string): void {
+  const kept = code in counts || Object.keys(counts).length < MAX_CODES ? code : '(others)'
+  counts[kept] = (counts[kept] ?? 0) + 1
+}

@@ -5,7 +5,7 @@ import { Caller, unwrap } from './caller.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEvents } from './events.js'
-import { limitStatsOf } from './gate-stats.js'
+import { countCode, limitStatsOf } from './gate-stats.js'
 import type { GateStats, LimitChange, ModelStats, PoolStats, WaitCost } from './gate-types.js'
 import { HttpDesk } from './http/desk.js'
 import { type Route, routesOf, routeTo } from './http/routes.js'
@@ -48,15 +48,14 @@ export class Headgate {
     this.#admissions = new Admissions(parts)
     for (const name of parts.pools.keys()) {
       const outcomes = { completed: 0, degraded: 0, failed: 0, cancelled: 0, expired: 0 }
-      this.#counts.set(name, { outcomes, provider429: {} })
+      this.#counts.set(name, { outcomes, provider429: Object.create(null) })
     }
     parts.events.on('outcome', ({ pool, status }) => {
       this.#counts.get(pool)!.outcomes[status]++
     })
     parts.events.on('attempt-failed', ({ pool, status, providerCode = '429' }) => {
       if (status !== 429) return
-      const { provider429 } = this.#counts.get(pool)!
-      provider429[providerCode] = (provider429[providerCode] ?? 0) + 1
+      countCode(this.#counts.get(pool)!.provider429, providerCode)
     })
     for (const dispatcher of parts.dispatchers) dispatcher.start()
   }

@@ -71,6 +71,7 @@ export function gateMetrics(gate: Measurable): GateMetrics {
   })
   const tenants = new Names()
   const codes = new Names()
+  const statuses = new Names()
   const stops = [
     gate.on('outcome', (event) => {
       const { pool, status, via = '' } = event
@@ -85,7 +86,8 @@ export function gateMetrics(gate: Measurable): GateMetrics {
       if (event.completionTokens !== undefined) tokens.inc({ pool, kind: 'completion' }, event.completionTokens)
     }),
     gate.on('attempt-failed', ({ pool, code, status, providerCode }) => {
-      const httpStatus = String(status ?? '')
+      // What a function threw may have any number for its status.
+      const httpStatus = statuses.of(String(status ?? ''))
       failures.inc({ pool, code, http_status: httpStatus, provider_code: codes.of(providerCode ?? httpStatus) })
     }),
     gate.on('alert', ({ rule, pool = '', state }) => {

@@ -1,6 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { GateEmitter } from '../../src/events.js'
+import { countCode } from '../../src/gate-stats.js'
+import type { GateStats } from '../../src/gate-types.js'
 import { createHeadgate } from '../../src/index.js'
 import { gateMetrics } from '../../src/observe/metrics.js'
 import { startSimulator } from '../../src/testing/index.js'
@@ -149,6 +152,33 @@ test('Grafana’s panels say what the monitoring API says of the same requests',
     expect([pool, selected('Refusals', 0, pool)]).toEqual([pool, refused])
   }
   expect(pools.glm).toMatchObject({ successRate: 2 / 3, provider429PerHour: { 1302: 2 } })
+})
+
+test('names that others make up are bounded: tenants, codes, statuses', async () => {
+  const events = new GateEmitter()
+  const stats = (): GateStats => ({ ...idle.stats(), pools: {} })
+  const idle = createHeadgate({ pools: { p: { provider: 'openai' } } })
+  onTestFinished(() => idle.close())
+  const metrics = gateMetrics({
+    on: (event, listener) => {
+      events.on(event, listener as never)
+      return () => events.off(event, listener as never)
+    },
+    stats,
+  })
+  const refused: Record<string, number> = Object.create(null)
+  for (let n = 0; n < 10_000; n++) {
+    const common = { requestId: 'r', pool: 'p', attempt: 1, code: 'PROVIDER_ERROR' as const, message: '' }
+    const named = { status: 1_000 + n, providerCode: `code-${n}`, causeCode: undefined }
+    events.emitSafely('attempt-failed', { ...common, ...named })
+    countCode(refused, named.providerCode)
+  }
+  const series = (await metrics.text()).match(/^headgate_failed_attempts_total\{.*/gm)!
+  // Those that are known, then the others as one.
+  expect(series).toHaveLength(101)
+  expect(series.at(-1)).toContain('http_status="others",provider_code="others"} 9900')
+  expect(Object.keys(refused)).toHaveLength(101)
+  expect(refused['(others)']).toBe(9_900)
 })
 
 describe.runIf(hasPromtool)('promtool', () => {
