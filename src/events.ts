@@ -70,8 +70,10 @@ export interface OutcomeEvent {
 /** What the dispatcher of a group lived through. */
 export interface DispatcherEventNotice {
   readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor'
+  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor' | 'limit-differs'
   readonly state: DispatcherState
+  /** With `limit-differs`, once for each value: as this process is configured, and what the whole fleet goes by. */
+  readonly limit?: { readonly id: string; readonly here: number; readonly fleet: number }
   readonly cause?: unknown
 }
 

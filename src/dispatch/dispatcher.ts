@@ -304,7 +304,7 @@ export class Dispatcher {
     }
     this.#markJoined()
     this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
-    if (aheadMs > 0) this.#grants.recallAll()
+    this.#session.words.differ((its) => onNews({ group: spec.group, state: this.state, ...its }))
     if (reply.restate) this.#waiters.restate()
     this.#alarms.follow(reply, this.#waiters.size > 0, this.#session.open.size > 0 || this.#grants.dated > 0)
     if (aheadMs > 0 || this.#waiters.isUnheard) this.#wanted = true

@@ -73,6 +73,7 @@ export class Grants {
     this.waiters.allowHandoffs(reply.handoffs)
     this.#recallOlder(reply)
     this.#calendar.go()
+    if (voided) this.recallAll()
     return count
   }
 

@@ -29,7 +29,9 @@ export interface DispatcherOptions {
 
 export interface DispatcherNews {
   readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor'
+  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor' | 'limit-differs'
   readonly state: DispatcherState
+  /** That the fleet goes by another value than this process is configured with: an operator's, or another process's. */
+  readonly limit?: { readonly id: string; readonly here: number; readonly fleet: number }
   readonly cause?: unknown
 }

@@ -1,4 +1,5 @@
 import type { ControlChange, GroupSpec } from '../limits/store.js'
+import type { DispatcherNews } from './options.js'
 import type { Known } from './session.js'
 
 /**
@@ -9,6 +10,9 @@ export class Words {
   /** By pool or limit, with the local time at which the store had taken it. */
   readonly #said = new Map<string, { readonly change: ControlChange; readonly atMs: number }>()
 
+  /** By limit id, the last value of the fleet that was told of, or said here. */
+  readonly #told = new Map<string, number>()
+
   constructor(
     private readonly spec: GroupSpec,
     private readonly known: Known,
@@ -16,7 +20,18 @@ export class Words {
 
   said(change: ControlChange, nowMs: number): void {
     this.#said.set(change.type === 'limit' ? change.id : change.pool, { change, atMs: nowMs })
+    if (change.type === 'limit') this.#told.set(change.id, change.limit)
     this.#apply(change)
+  }
+
+  /** Tells of limits that stand otherwise than they are configured here, of each value once. */
+  differ(tell: (news: Pick<DispatcherNews, 'type' | 'limit'>) => void): void {
+    for (const [index, fleet] of this.known.overrides) {
+      const { id, limit: here } = this.spec.limits[index]!
+      if (this.#told.get(id) === fleet) continue
+      this.#told.set(id, fleet)
+      tell({ type: 'limit-differs', limit: { id, here, fleet } })
+    }
   }
 
   /** The answer to a batch was taken in: what was sent before a word may not know of it. */

@@ -38,6 +38,8 @@ function onceATurn(): DestinationStream & { flushSync(): void } {
   }
 }
 
+const LOUD: ReadonlySet<string> = new Set(['fenced', 'clock-distrusted', 'limit-differs'])
+
 /** Logs the gate's life: one line a request at info, transitions at debug. Events carry no prompt and no key. */
 export function logEvents(events: GateEmitter, logger: GateLogger): void {
   events.on('transition', (event) => logger.debug(event, 'transition'))
@@ -45,7 +47,7 @@ export function logEvents(events: GateEmitter, logger: GateLogger): void {
   events.on('attempt-failed', ({ message, ...event }) => logger.warn(event, 'attempt failed'))
   events.on('outcome', (event) => logger.info(event, 'request done'))
   events.on('dispatcher', ({ cause, ...event }) => {
-    const loud = event.state === 'isolated' || event.type === 'fenced' || event.type === 'clock-distrusted'
+    const loud = event.state === 'isolated' || LOUD.has(event.type)
     const reason = cause instanceof Error ? cause.message : undefined
     logger[loud ? 'warn' : 'debug']({ ...event, reason }, `dispatcher ${event.type}`)
   })

@@ -90,6 +90,25 @@ describe('waking up', () => {
     expect(granted(waits)).toEqual(change.type === 'resume' ? [1, 1] : [0, 0])
   })
 
+  test('a limit that stands otherwise than it is configured is news, once, to all but who said it', async () => {
+    const fleet = fleetOf(100, 10)
+    const [a, b] = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]
+    const move = async (limit: number) => {
+      await a.dispatcher.control({ type: 'limit', id: 'requests', base: 100, limit })
+      await fleet.settle()
+      a.dispatcher.settle(await a.send(), {})
+      b.dispatcher.settle(await b.send(), {})
+      await fleet.settle()
+    }
+    await move(50)
+    await move(50)
+    await move(70)
+    await move(100)
+    const told = b.newsOf('limit-differs').map(({ limit }) => limit)
+    expect(told).toEqual([50, 70].map((moved) => ({ id: 'requests', here: 100, fleet: moved })))
+    expect(a.newsOf('limit-differs')).toEqual([])
+  })
+
   test('a cool-down that one process reports is known to all at once', async () => {
     const fleet = fleetOf(100, 10)
     const [a, b] = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]
