@@ -1,5 +1,6 @@
 // What comes back on a call: whole, or bit by bit to who takes it.
 import { StringDecoder } from 'node:string_decoder'
+import { decoded, isEncoded } from './content-encoding.js'
 import type { ProviderResponse, ResponseHead } from './provider.js'
 import { parseBody } from './wire.js'
 
@@ -55,7 +56,8 @@ class WholeReader implements AnswerReader {
     const [first] = this.#bytes
     const all = this.#bytes.length > 1 ? Buffer.concat(this.#bytes) : first
     const { status, headers } = this.#head!
-    return { status, headers, body: parseBody(withoutMark(all?.toString() ?? '')) }
+    const plain = all && isEncoded(this.#head!) ? decoded(all, this.#head!) : all
+    return { status, headers, body: parseBody(withoutMark(plain?.toString() ?? '')) }
   }
 
   stop(): void {}
@@ -68,7 +70,8 @@ class EitherReader implements AnswerReader {
   constructor(private readonly sink: StreamSink) {}
 
   start(source: Source, head: ResponseHead): void {
-    this.#reader = isEventStream(head) ? new StreamReader(this.sink) : new WholeReader()
+    if (!isEventStream(head)) this.#reader = new WholeReader()
+    else this.#reader = isEncoded(head) ? new EncodedStreamReader(this.sink) : new StreamReader(this.sink)
     this.#reader.start(source, head)
   }
 
@@ -83,6 +86,31 @@ class EitherReader implements AnswerReader {
   stop(): void {
     this.#reader?.stop()
   }
+}
+
+/** A compressed stream, which nobody asked for, goes to the sink when it has come: late, and whole. */
+class EncodedStreamReader implements AnswerReader {
+  #head: ResponseHead | undefined
+  readonly #bytes: Buffer[] = []
+
+  constructor(private readonly sink: StreamSink) {}
+
+  start(_: Source, head: ResponseHead): void {
+    this.#head = head
+    this.sink.open(head)
+  }
+
+  take(bytes: Buffer): void {
+    this.#bytes.push(bytes)
+  }
+
+  end(): ProviderResponse {
+    const { status, headers } = this.#head!
+    this.sink.end(withoutMark(decoded(Buffer.concat(this.#bytes), this.#head!).toString()))
+    return { status, headers, body: undefined }
+  }
+
+  stop(): void {}
 }
 
 class StreamReader implements AnswerReader {

@@ -101,9 +101,10 @@ export function usageOf(rawBody: unknown): Usage | undefined {
 
 /** Whether a response without an error body is a success: 2xx, with JSON (or with no body, where the caller streams it). */
 export function isSuccess(response: ProviderResponse): boolean {
-  return (
-    isOk(response.status) && (typeof response.body !== 'string' || recordOf(parseBody(response.body)) !== undefined)
-  )
+  const { status, body } = response
+  if (!isOk(status)) return false
+  if (typeof body === 'string') return recordOf(parseBody(body)) !== undefined
+  return body === undefined || Object(body) === body
 }
 
 /** The last resort, when the body says nothing that is known. */

@@ -20,13 +20,15 @@ import {
   type ResponseHead,
   type Usage,
 } from '../providers/provider.js'
+import { completionAsStream } from './as-stream.js'
 import { SseReader, type StreamEvent } from '../providers/sse.js'
 import type { StreamTarget } from './event-stream.js'
 import type { CallContext, CallEnd, Work } from './work.js'
 
 /** Comments and heartbeats kept for the reader while nothing says yet that the answer begins. */
 const MAX_EARLY_EVENTS = 16
-const JSON_TYPE = { 'content-type': 'application/json' }
+/** A compressed answer would be of use to nobody: it is read here, and the way is short. */
+const JSON_TYPE = { 'content-type': 'application/json', 'accept-encoding': 'identity' }
 const DONE = '[DONE]'
 
 export interface HttpTarget {
@@ -86,6 +88,7 @@ export function httpWork(caller: HttpCaller, target: HttpTarget, post: Post): Ht
       }
       const end = sink?.opened ? sink.callEnd(result.response) : judge(api, provider, result.response)
       if (end.type === 'completed' && end.usage) post.onUsage?.(end.usage)
+      if (end.type === 'completed' && sink && !sink.opened && api === 'chat') sink.giveWhole(result.response)
       return end
     },
   }
@@ -117,11 +120,25 @@ function serialize(body: Readonly<Record<string, unknown>>): string {
 }
 
 function judge(api: ApiName, provider: Provider, response: ProviderResponse): CallEnd {
-  const failure = provider.classify(response)
+  const failure = streamedFailure(api, provider, response) ?? provider.classify(response)
   const observations = provider.limitObservations?.(response) ?? []
   if (failure) return { type: 'failed', failure, sent: 'whole', observations }
   const { body, status } = response
   return { type: 'completed', value: body, usage: usageOf(api, provider, body), httpStatus: status, observations }
+}
+
+/** A provider that streams whatever it was asked for: another attempt would be paid for, and come out the same. */
+function streamedFailure(api: ApiName, provider: Provider, response: ProviderResponse): ProviderFailure | undefined {
+  const { status, headers, body } = response
+  if (status >= 300 || typeof body !== 'string' || !/^text\/event-stream\b/i.test(String(headers['content-type']))) {
+    return undefined
+  }
+  for (const { json } of new SseReader().read(`${body}\n\n`)) {
+    const failure = json === undefined ? undefined : chunkFailure(api, provider, response, json)
+    if (failure) return failure
+  }
+  const message = `${provider.name}: expected one JSON answer, got an event stream: ask with stream: true`
+  return failureOf('UNKNOWN', message)
 }
 
 /** One attempt's streamed answer, on its way to the reader: failures in it end the call, usage is kept. */
@@ -160,6 +177,14 @@ class AnswerSink implements StreamSink {
   end(text: string): void {
     for (const event of this.#reader.read(text)) this.#take(event)
     for (const event of this.#reader.read('\n\n')) if (!isTorn(event)) this.#take(event)
+  }
+
+  /** The provider didn't stream. Whoever reads events gets the same as events. */
+  giveWhole(response: ProviderResponse): void {
+    const events = completionAsStream(response.body)
+    if (!events) return
+    this.#head = response
+    for (const event of events) this.#take(event)
   }
 
   callEnd({ status, headers }: ProviderResponse): CallEnd {

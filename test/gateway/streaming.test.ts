@@ -1,7 +1,18 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import http, { type IncomingMessage } from 'node:http'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
-import { API_KEY, MESSAGES, type Received, type Upstream, simulatorOf, startGateway, upstreamOf } from './harness.js'
+import {
+  API_KEY,
+  COMPLETION,
+  MESSAGES,
+  type Received,
+  reply,
+  type Upstream,
+  simulatorOf,
+  startGateway,
+  upstreamOf,
+} from './harness.js'
 
 const STREAM = { model: 'glm-4', messages: MESSAGES, stream: true }
 const CHUNK = 'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
@@ -250,5 +261,76 @@ describe('a stream whose provider closes it', () => {
     const gateway = await gatewayOf(await ended(`${CHUNK}data: {"choices":[{"delta":{"con`), 'glm')
     const answer = await (await post(gateway.url, 'chat/completions')).text()
     expect(answer).toMatch(/^data: .*"hi".*\n\ndata: \{"error":.*\n\n$/)
+  })
+})
+
+describe('a provider with a will of its own', () => {
+  const TOOLS = {
+    role: 'assistant',
+    content: null,
+    tool_calls: [{ id: 't', type: 'function', function: { name: 'f' } }],
+  }
+
+  test('that answers a stream with a whole: the same as a stream', async () => {
+    const choices = [{ index: 0, message: TOOLS, finish_reason: 'tool_calls' }]
+    const upstream = await upstreamOf((received) => reply(received, 200, { ...COMPLETION, choices }))
+    const gateway = await startGateway(upstream)
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: 'any', maxRetries: 0 })
+    const messages = [{ role: 'user' as const, content: 'hello' }]
+    const chunks = []
+    for await (const one of await client.chat.completions.create({ model: 'glm-4', messages, stream: true }))
+      chunks.push(one)
+    expect(chunks).toMatchObject([
+      {
+        object: 'chat.completion.chunk',
+        choices: [{ index: 0, delta: { tool_calls: [{ index: 0, id: 't' }] }, finish_reason: 'tool_calls' }],
+        usage: COMPLETION.usage,
+      },
+    ])
+  })
+
+  test('that streams to who asked for a whole: said once, and not paid for again', async () => {
+    const upstream = await upstreamOf((received) => begin(received).end(WHOLE))
+    const gateway = await startGateway(upstream, { pool: { retry: { maxAttempts: 3, baseMs: 1, capMs: 2 } } })
+    const response = await gateway.chat()
+    const message = expect.stringContaining('got an event stream: ask with stream: true')
+    expect([response.status, await response.json()]).toMatchObject([502, { error: { message } }])
+    expect(upstream.received).toHaveLength(1)
+  })
+
+  test('… but an error among its events is that error', async () => {
+    const upstream = await upstreamOf((received) =>
+      begin(received).end('data: {"error":{"code":"1302","message":"x"}}\n\n'),
+    )
+    expect((await (await startGateway(upstream)).chat()).status).toBe(429)
+  })
+
+  test.each([
+    ['gzip', gzipSync],
+    ['br', brotliCompressSync],
+    ['deflate', deflateSync],
+  ])('that compresses with %s what nobody asked it to: the same answer', async (encoding, compress) => {
+    const upstream = await upstreamOf(({ response, body }) => {
+      const type = body.stream ? 'text/event-stream' : 'application/json'
+      response.writeHead(200, { 'content-type': type, 'content-encoding': encoding })
+      response.end(compress(body.stream ? WHOLE : JSON.stringify(COMPLETION)))
+    })
+    const gateway = await startGateway(upstream)
+    expect(await (await gateway.chat()).json()).toEqual(COMPLETION)
+    expect(await (await gateway.chat(STREAM)).text()).toBe(WHOLE)
+    expect(upstream.received[0]!.headers['accept-encoding']).toBe('identity')
+  })
+
+  test.each([
+    ['a null', 'null', undefined],
+    ['a number', '7', undefined],
+    ['an encoding that nobody knows', '{}', 'zstd-9'],
+    ['bytes that are not what they say', '{}', 'gzip'],
+  ])('that answers with %s: a failure', async (_, text, encoding) => {
+    const upstream = await upstreamOf(({ response }) => {
+      response.writeHead(200, { 'content-type': 'application/json', ...(encoding && { 'content-encoding': encoding }) })
+      response.end(text)
+    })
+    expect((await (await startGateway(upstream)).chat()).status).toBe(502)
   })
 })
