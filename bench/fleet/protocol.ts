@@ -29,7 +29,10 @@ export type Sent = readonly [atMs: number, tokens: number, tenant: string, lateM
 
 export interface Result {
   readonly sent: readonly Sent[]
+  /** Grants that went void at the last look before the call. */
   readonly voided: number
+  /** Grants that came too late to be handed to a request. */
+  readonly late: number
   readonly roundTrips: number
   readonly cpuMs: number
 }

@@ -35,6 +35,7 @@ async function run(job: Job): Promise<Result> {
     leaseMs: LEASE_MS,
     isolatedMs: 0,
     holdUntilCallDeadline: false,
+    putOff: setImmediate,
     onNews: ({ type, cause }) => {
       if (type !== 'state') process.stderr.write(`${job.name}: ${type} ${String(cause ?? '')}\n`)
     },
@@ -43,7 +44,7 @@ async function run(job: Job): Promise<Result> {
   dispatcher.start()
   await dispatcher.joined
   await until(job.startAtMs)
-  const { roundTrips } = dispatcher.counters
+  const { roundTrips, late } = dispatcher.counters
   const cpu = process.cpuUsage()
   bench.start(config.pools.get(POOL)!, plan.pools[0]!, plan.spec.limits)
   await until(job.stopAtMs)
@@ -51,6 +52,7 @@ async function run(job: Job): Promise<Result> {
   const result = {
     sent: bench.sent,
     voided: bench.voided,
+    late: dispatcher.counters.late - late,
     roundTrips: dispatcher.counters.roundTrips - roundTrips,
     cpuMs: (user + system) / 1000,
   }
@@ -91,6 +93,14 @@ class Bench implements Permits {
     }
   }
 
+  /** After one that ended: not before the first have all come, for else the limit would be spent at once, and ever after. */
+  #spawnNext(spawn: () => void): void {
+    const { startAtMs, rampMs } = this.job
+    const leftMs = startAtMs + rampMs - wallMs()
+    if (rampMs > 0 && leftMs > 0) setTimeout(spawn, leftMs)
+    else queueMicrotask(spawn)
+  }
+
   stop(): void {
     this.#stopped = true
     this.#runner.cancelAll()
@@ -123,7 +133,7 @@ class Bench implements Permits {
     })
     running.listening = {
       ended: () => {
-        if (!this.#stopped) queueMicrotask(() => this.spawn(load, config, plan, limits))
+        if (!this.#stopped) this.#spawnNext(() => this.spawn(load, config, plan, limits))
       },
     }
     running.admit()

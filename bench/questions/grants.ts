@@ -104,13 +104,14 @@ async function dispatch({ url, name, startAtMs, seconds }: Job): Promise<Answer>
   await sleep(startAtMs - WARM_UP_MS - Date.now())
   for (let i = 0; i < OUTSTANDING; i++) ask()
   await sleep(startAtMs - Date.now())
-  const before = { grants, voided, roundTrips: dispatcher.counters.roundTrips, cpu: process.cpuUsage() }
+  const before = { grants, voided, ...dispatcher.counters, cpu: process.cpuUsage() }
   await sleep(seconds * 1_000)
   const { user, system } = process.cpuUsage(before.cpu)
+  const { roundTrips, late } = dispatcher.counters
   return {
     grants: grants - before.grants,
-    voided: voided - before.voided,
-    roundTrips: dispatcher.counters.roundTrips - before.roundTrips,
+    voided: voided - before.voided + late - before.late,
+    roundTrips: roundTrips - before.roundTrips,
     cpuMs: (user + system) / 1_000,
   }
 }

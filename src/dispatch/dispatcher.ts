@@ -31,8 +31,8 @@ export class Dispatcher {
   readonly #idle = new EventEmitter()
   /** What is known of waits. */
   readonly outlook: Outlook
-  /** Exchanges sent and grants received, since the start. */
-  readonly counters = { roundTrips: 0, granted: 0 }
+  /** Exchanges sent, grants received, and those of them that came too late for any request; since the start. */
+  readonly counters = { roundTrips: 0, granted: 0, late: 0 }
   /** Resolves when the store has answered for the first time. */
   readonly joined: Promise<void>
   #markJoined: () => void = () => {}
@@ -49,7 +49,7 @@ export class Dispatcher {
     const { clock, spec } = options
     this.#session = new Session(options, options.name)
     this.#waiters = new Waiters(spec)
-    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, () => this.#ask())
+    this.#grants = new Grants(options, this.#session, this.#waiters, this.#sync, this.counters, () => this.#ask())
     this.outlook = new Outlook(options, this.#session.known, this.#waiters, this.#sync)
     this.#isolation = new Isolation(options, this.#session, this.#waiters, this.#sync)
     this.#alarms = new Alarms(options, this.#sync, () => this.#ask())
@@ -303,7 +303,7 @@ export class Dispatcher {
       return
     }
     this.#markJoined()
-    this.counters.granted += this.#grants.take(batch, reply, aheadMs > 0)
+    this.#grants.take(batch, reply, aheadMs > 0)
     this.#session.words.differ((its) => onNews({ group: spec.group, state: this.state, ...its }))
     if (reply.restate) this.#waiters.restate()
     this.#alarms.follow(reply, this.#waiters.size > 0, this.#session.open.size > 0 || this.#grants.dated > 0)

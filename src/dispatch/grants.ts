@@ -26,6 +26,7 @@ export class Grants {
     private readonly session: Session,
     private readonly waiters: Waiters,
     private readonly sync: ClockSync,
+    private readonly counters: { granted: number; late: number },
     private readonly ask: () => void,
   ) {
     this.#limits = options.spec.limits
@@ -42,15 +43,14 @@ export class Grants {
     return this.#calendar.busy
   }
 
-  /** Takes a reply's grants in; `voided` when its dates can't be trusted. Returns how many there were. */
-  take(batch: Batch, reply: ExchangeReply, voided: boolean): number {
-    let count = 0
+  /** Takes a reply's grants in; `voided` when its dates can't be trusted. */
+  take(batch: Batch, reply: ExchangeReply, voided: boolean): void {
     for (const [key, ...dated] of reply.grants) {
       const flow = this.waiters.flow(key)
       const draws = flow?.draws ?? batch.exchange.flows.find((its) => its.key === key)?.draws ?? []
       for (let i = 0; i < dated.length; i += 2) {
         const [notBeforeMs = 0, tokens = 0] = dated.slice(i, i + 2)
-        count++
+        this.counters.granted++
         this.session.note(draws, tokens, notBeforeMs)
         const { pool } = flow ?? { pool: -1 }
         // The reply may be older than a cool-down that this process has yet to report.
@@ -74,7 +74,6 @@ export class Grants {
     this.#recallOlder(reply)
     this.#calendar.go()
     if (voided) this.recallAll()
-    return count
   }
 
   /** Ends a grant; `urgent` when somebody may be waiting for what it gives back. False if it ended before. */
@@ -159,6 +158,7 @@ export class Grants {
     if (!flow) return false
     // Too late to be sent it costs a request nothing: else a process that is late would be kept so by what it does for those.
     const isLate = this.sync.latest(this.options.clock.now()) > this.#sendByMs(flow, dated.notBeforeMs)
+    if (isLate) this.counters.late++
     // Where no limit counts tokens, the store is not told of them.
     const covers = flow.perToken === 0 ? Number.POSITIVE_INFINITY : dated.tokens
     const request = isLate ? undefined : this.waiters.covered(flow, covers)
