@@ -89,6 +89,18 @@ contract('learning', (world) => {
     expect(countsOf(await a.ask())).toEqual({ f: 5 })
   })
 
+  test('what it may have spent counts for nothing where learning ends after its window', async () => {
+    const spec = groupOf(rate('r', 10, 5_000))
+    const [a] = (await fleet(spec, 'a', 'b')) as [Process]
+    await world().lose()
+    await a.ask()
+    await a.rejoin([], journal(['a', 'b']))
+    advance(30_000)
+    // Nobody is told to wait for it.
+    expect(await a.ask()).toMatchObject({ learnUntilMs: 0, queues: [] })
+    expect(countsOf(await a.ask([{ count: 10 }]))).toEqual({ f: 10 })
+  })
+
   test('another server that answers may lack what was counted last: nobody is granted anything before all have told', async () => {
     const spec = requests(5)
     const [a, b] = (await fleet(spec, 'a', 'b')) as [Process, Process]

@@ -129,7 +129,9 @@ if isLive and learnUntil > 0 then
           unknown = min(lost, remembered + short)
         end
         local amount = max(0, min(rest, max(unknown, remembered)))
-        if amount > 0 then add(l, floor((started + HORIZON_MS) / l.width), amount) end
+        local bucket = floor((started + HORIZON_MS) / l.width)
+        -- Who comes back late may find that it counts no more.
+        if amount > 0 and (bucket + 1) * l.width + l.window + l.hold > now then add(l, bucket, amount) end
       end
     end
     learnUntil, learnUsed, isTaught = 0, {}, true
