@@ -81,11 +81,19 @@ export interface AlertConfig {
   readonly webhook: WebhookOptions | undefined
 }
 
+export interface AlertingProcess {
+  readonly name: string
+  readonly host: string
+  readonly pid: number
+}
+
 /** An alert began (`firing`) or ended (`ok`). */
 export interface AlertNotice {
   readonly namespace: string
   readonly rule: string
   readonly pool?: string
+  /** With `isolated`: who lost Redis, by its name in the monitoring. */
+  readonly process?: AlertingProcess
   readonly state: 'firing' | 'ok'
   readonly value: number
   readonly threshold: number
@@ -94,6 +102,6 @@ export interface AlertNotice {
   readonly text: string
   /** ISO 8601: since when it is so. */
   readonly since: string
-  /** Equal for the beginning and the end of one alert, whoever tells of it. */
+  /** Equal for the beginning and the end of one alert, whoever tells of it; of `isolated` each process has its own. */
   readonly key: string
 }

@@ -52,10 +52,11 @@ function judgeOf(clock: VirtualClock, numbers: FleetView, options?: AlertOptions
     info: (_, message) => logged.push(`info ${message}`),
     warn: (_, message) => logged.push(`warn ${message}`),
   }
-  const { book = new MemoryAlertBook(), isIsolated = () => false } = more
+  const { book = new MemoryAlertBook(), isIsolated = () => false, name = 'one' } = more
   const look = async () => numbers
   const config = alertsOf(options)
-  const alerts = new Alerts({ config, namespace: 'ns', clock, events, logger, book, look, isIsolated })
+  const process = { name, host: 'h', pid: 7 }
+  const alerts = new Alerts({ config, namespace: 'ns', process, clock, events, logger, book, look, isIsolated })
   onTestFinished(() => alerts.close())
   return { alerts, notices, logged }
 }
@@ -63,6 +64,7 @@ function judgeOf(clock: VirtualClock, numbers: FleetView, options?: AlertOptions
 interface Parts {
   readonly book: AlertBook
   readonly isIsolated: () => boolean
+  readonly name: string
 }
 
 /** Keeps what is posted; the first `refused` posts get that status. */
@@ -212,6 +214,22 @@ describe('an alert', () => {
     isolated = false
     await clock.advanceAsync(70_000)
     expect(notices.map(({ state }) => state)).toEqual(['firing', 'ok'])
+    expect(notices[1]!.key).toBe(notices[0]!.key)
+  })
+
+  test('of one that is isolated is not over when another has Redis again', async () => {
+    const clock = new VirtualClock()
+    const book: AlertBook = { claim: lost, read: lost, write: lost }
+    const options: AlertOptions = { rules: [{ rule: 'isolated' }] }
+    const told = async (name: string) => {
+      const { alerts, notices } = judgeOf(clock, new Numbers(), options, { book, isIsolated: () => true, name })
+      await alerts.check()
+      return notices[0]!
+    }
+    const [one, other] = [await told('one'), await told('other')]
+    expect([one.key, other.key]).toEqual(['ns/isolated/one', 'ns/isolated/other'])
+    expect(one.process).toEqual({ name: 'one', host: 'h', pid: 7 })
+    expect(other.text).toContain('process other (h, pid 7) has lost Redis')
   })
 
   test('goes to the webhook, again when that fails, and not for ever', async () => {

@@ -1,4 +1,4 @@
-import type { AlertConfig, AlertNotice, RuleConfig } from '../../alerts.js'
+import type { AlertConfig, AlertingProcess, AlertNotice, RuleConfig } from '../../alerts.js'
 import type { Clock, TimerHandle } from '../../clock.js'
 import type { GateLogger } from '../../config.js'
 import type { GateEmitter } from '../../events.js'
@@ -15,6 +15,7 @@ const CHECK_SOON_MS = 100
 export interface AlertsOptions {
   readonly config: AlertConfig
   readonly namespace: string
+  readonly process: AlertingProcess
   readonly clock: Clock
   readonly events: GateEmitter
   readonly logger: GateLogger | undefined
@@ -121,9 +122,11 @@ export class Alerts {
     const rule = config.rules.find((one) => one.rule === 'isolated')
     if (!rule) return
     const breached = isIsolated()
+    const { name, host, pid } = this.#options.process
+    const who = `process ${name} (${host}, pid ${pid})`
     const message = breached
-      ? 'a process has lost Redis: it sends nothing, or only its own share of the limits'
-      : 'the process has Redis again'
+      ? `${who} has lost Redis: it sends nothing, or only its own share of the limits`
+      : `${who} has Redis again`
     const key = `${rule.name}|`
     const standing = this.#next(key, this.#own[key], rule, {
       breached,
@@ -145,26 +148,29 @@ export class Alerts {
   }
 
   #tell(key: string, standing: Standing): void {
-    const { events, logger, namespace } = this.#options
+    const { events, logger, namespace, process } = this.#options
     const [rule = '', pool] = splitKey(key)
+    // The isolated can't agree on one who tells: the first to recover would end the alert of the others.
+    const own = key in this.#own ? process : undefined
     const { state, value, threshold, sinceMs } = standing
     const message = state === 'firing' ? standing.message : `over: ${standing.message}`
     const notice: AlertNotice = {
       namespace,
       rule,
       ...(pool && { pool }),
+      ...(own && { process: own }),
       state,
       value,
       threshold,
       message,
       text: `headgate ${namespace}: ${message}`,
       since: new Date(sinceMs).toISOString(),
-      key: `${namespace}/${rule}/${pool ?? ''}`,
+      key: `${namespace}/${rule}/${own?.name ?? pool ?? ''}`,
     }
     logger?.[state === 'firing' ? 'warn' : 'info']({ alert: rule, pool, state, value, threshold }, message)
     events.emitSafely('alert', notice)
     if (!this.#webhook) return
-    if (!(key in this.#own)) this.#said.set(key, state)
+    if (!own) this.#said.set(key, state)
     this.#webhook.post(notice)
   }
 

@@ -52,6 +52,7 @@ export class Monitor implements Monitoring {
   readonly #recorder: Recorder
   readonly #book: FleetBook | undefined
   readonly #id = randomUUID()
+  readonly #who = { name: this.#id.slice(0, 8), host: hostname(), pid: process.pid }
   readonly #startedMs: number
   readonly #storeEvents = { up: () => void this.flush(), down: () => {}, wake: () => {} }
   readonly #alerts: Alerts
@@ -78,6 +79,7 @@ export class Monitor implements Monitoring {
     this.#alerts = new Alerts({
       config: config.alerts,
       namespace: config.namespace,
+      process: this.#who,
       clock,
       events,
       logger: config.logger,
@@ -213,8 +215,7 @@ export class Monitor implements Monitoring {
     for (const [name, { atGate, queued, active, states }] of Object.entries(own.pools)) {
       pools[name] = { atGate, queued, active, states }
     }
-    const who = { name: this.#id.slice(0, 8), host: hostname(), pid: process.pid, startedMs: this.#startedMs }
-    return { ...who, state: stateOf(own), pools }
+    return { ...this.#who, startedMs: this.#startedMs, state: stateOf(own), pools }
   }
 
   #writeSoon(): void {
