@@ -47,6 +47,16 @@ async function resultsIn(path: string): Promise<Result[]> {
 }
 
 describe('headgate batch', () => {
+  it('leaves no output where Redis can not be reached', async () => {
+    const pools = { 'glm-4-plus': { provider: 'glm', apiKey: 'a-key' } }
+    const config = await fileOf('headgate.json', JSON.stringify({ redis: 'redis://127.0.0.1:1', pools }))
+    const input = await fileOf('in.jsonl', `${lineOf('one')}\n`)
+    const { code, stderr } = await runCli(['batch', input, '-o', `${input}.out`, '--config', config])
+    expect(code).toBe(1)
+    expect(stderr).toContain('127.0.0.1:1')
+    expect(await readdir(dirname(input))).toEqual(['in.jsonl'])
+  })
+
   it("answers OpenAI's batch file line by line, and says of every bad line what is wrong with it", async () => {
     const simulator = await simulatorOf()
     const claude = await simulatorOf({ profile: 'anthropic' })

@@ -2,6 +2,7 @@ import { realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command } from 'commander'
 import { type GateOptions, loadDotEnv, resolveConfig } from '../../../config.js'
+import type { Headgate } from '../../../gate.js'
 import { createHeadgate } from '../../../headgate.js'
 import { configured, SIMULATED_MODEL } from '../../configured.js'
 import { gatewayView } from '../../gateway/routes.js'
@@ -69,7 +70,18 @@ async function batch(input: string, flags: BatchFlags): Promise<void> {
   }
 }
 
-async function sendTo(output: string, job: Pick<Job, 'input' | 'flags' | 'config'> & { simulated: boolean }) {
+async function sendTo(output: string, job: Given): Promise<void> {
+  const gate = createHeadgate(job.config)
+  try {
+    // Before anything is written: where Redis can't be reached there is no output to find.
+    await gate.ready()
+    await sendThrough(gate, output, job)
+  } finally {
+    await gate.close()
+  }
+}
+
+async function sendThrough(gate: Headgate, output: string, job: Given): Promise<void> {
   const unlock = await lock(output)
   const writer = await ResultWriter.open(output)
   try {
@@ -80,7 +92,7 @@ async function sendTo(output: string, job: Pick<Job, 'input' | 'flags' | 'config
       note('no pool is configured (GLM_API_KEY, DEEPSEEK_API_KEY, OPENAI_API_KEY or --config):')
       note(`a simulated provider answers, which has the model ${SIMULATED_MODEL}; its answers mean nothing`)
     }
-    await send({ ...job, found, lines, writer })
+    await send(gate, { ...job, found, lines, writer })
   } finally {
     await writer.close()
     await unlock()
@@ -98,20 +110,22 @@ function patient(pools: GateOptions['pools']): GateOptions['pools'] {
   return Object.fromEntries(all)
 }
 
-interface Job {
+interface Given {
   readonly input: string
   readonly flags: BatchFlags
   readonly config: GateOptions
+  readonly simulated: boolean
+}
+
+interface Job extends Given {
   readonly found: Found
   readonly lines: number
   readonly writer: ResultWriter
 }
 
-async function send({ input, flags, config, found, lines, writer }: Job): Promise<void> {
-  const gate = createHeadgate(config)
+async function send(gate: Headgate, { input, flags, config, found, lines, writer }: Job): Promise<void> {
   const startMs = performance.now()
   try {
-    await gate.ready()
     const view = gatewayView(resolveConfig(config), process.env)
     const { tenant, priority } = flags
     const run = new BatchRun({ gate, view, input, found, writer, tenant, priority, note })
@@ -133,6 +147,7 @@ async function send({ input, flags, config, found, lines, writer }: Job): Promis
       process.exitCode = told.signal ? SIGNAL_CODES[told.signal] : failed > 0 ? SOME_FAILED : 0
     }
   } finally {
+    // Before the output is closed: what may still be in flight writes to it.
     await gate.close()
   }
 }
