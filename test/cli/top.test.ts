@@ -219,6 +219,40 @@ describe('headgate top of what is no gateway', () => {
   })
 })
 
+describe('headgate top while its gateway restarts', () => {
+  it.each([
+    ['a page with status 200', 200, 'got text/html: <p>Restarting</p>'],
+    ['a proxy that knows nobody', 404, 'has no monitoring API'],
+    ['a proxy that finds nobody', 502, 'answers 502'],
+    ['a redirect', 302, 'redirects (302)'],
+  ])('tries again, and says so: %s', async (_, status, said) => {
+    let looks = 0
+    const proxy = http
+      .createServer(async ({ url, headers: { authorization = '' } }, response) => {
+        if (++looks === 2) return response.writeHead(status, { 'content-type': 'text/html' }).end('<p>Restarting</p>')
+        const answer = await fetch(gateway.url + url, { headers: { authorization } })
+        return response.writeHead(answer.status).end(await answer.text())
+      })
+      .listen(0, '127.0.0.1')
+    await once(proxy, 'listening')
+    onTestFinished(() => {
+      proxy.closeAllConnections()
+      proxy.close()
+    })
+    const { port } = proxy.address() as AddressInfo
+    const args = ['top', '--url', `http://127.0.0.1:${port}`, '--key', GATEWAY_KEY, '--every', '100ms']
+    const { child, output, ended } = startCli(args)
+    while (output.stdout.split('\n').length < 3 && child.exitCode === null) {
+      await Promise.race([once(child.stdout, 'data'), ended])
+    }
+    child.kill('SIGINT')
+    const { code, stderr } = await ended
+    expect(code).toBe(0)
+    expect(stderr).toContain(said)
+    expect(stderr).toMatch(/; trying again\n/)
+  })
+})
+
 describe('the view', () => {
   const counts = { completed: 7, degraded: 0, failed: 1, cancelled: 0, expired: 0 }
   const times = { mean: 100, p50: 100, p90: 900, p99: 65_000 }

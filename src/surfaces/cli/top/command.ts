@@ -77,7 +77,7 @@ async function watchInLines(source: Source, everyMs: number, flags: TopFlags): P
     } catch (error) {
       // What never worked will not work by itself; what did may come back.
       if (isFirst || error instanceof CliError) throw error
-      note(explain(error))
+      note(`${explain(error)}; trying again`)
     }
     isFirst = false
   })

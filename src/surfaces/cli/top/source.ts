@@ -26,6 +26,9 @@ export function gatewaySource(url: string, apiKey: string | undefined, keySource
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
     throw new CliError(`${keySource}: expected a key of printable ASCII characters without spaces`)
   const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }
+  let isGateway = false
+  /** What never was a gateway will not become one; where one was, a proxy answers while it restarts. */
+  const noGateway = (message: string) => (isGateway ? new Error(message) : new CliError(message))
   return {
     name: `gateway ${place}`,
     async read() {
@@ -36,11 +39,14 @@ export function gatewaySource(url: string, apiKey: string | undefined, keySource
         throw new Error(`the gateway at ${place} does not answer: ${cause}`)
       })
       const text = await response.text()
-      refuse(response, text, place, apiKey === undefined ? undefined : keySource)
+      refuse(response, { text, place, keySource: apiKey === undefined ? undefined : keySource, noGateway })
       const found = parsed(text)
-      if (isStats(found)) return found
+      if (isStats(found)) {
+        isGateway = true
+        return found
+      }
       const type = response.headers.get('content-type')?.split(';')[0] ?? 'no content type'
-      throw new CliError(
+      throw noGateway(
         `${place} is no Headgate gateway: expected its figures as JSON at ${STATS_PATH}, got ${type}: ${excerpt(text)}`,
       )
     },
@@ -59,8 +65,15 @@ function baseOf(url: string): { readonly host: string; readonly origin: string; 
   return { host, origin, pathname: pathname.replace(/\/+$/, '') }
 }
 
+interface Answered {
+  readonly text: string
+  readonly place: string
+  readonly keySource: string | undefined
+  noGateway(message: string): Error
+}
+
 /** Throws for any status but success. */
-function refuse({ status, ok, headers }: Response, text: string, place: string, keySource: string | undefined): void {
+function refuse({ status, ok, headers }: Response, { text, place, keySource, noGateway }: Answered): void {
   if (status === 401) {
     const said =
       keySource === undefined
@@ -70,12 +83,12 @@ function refuse({ status, ok, headers }: Response, text: string, place: string, 
   }
   if (status === 403) throw new CliError(`the gateway at ${place} refuses (403): ${messageIn(text)}`)
   if (status === 404) {
-    throw new CliError(
+    throw noGateway(
       `${place} has no monitoring API: not a Headgate gateway, one below another path, or one with monitoring: false`,
     )
   }
   if (status >= 300 && status < 400)
-    throw new CliError(`${place} redirects (${status}) to ${headers.get('location') ?? 'nowhere'}: pass that as --url`)
+    throw noGateway(`${place} redirects (${status}) to ${headers.get('location') ?? 'nowhere'}: pass that as --url`)
   if (!ok) throw new Error(`the gateway at ${place} answers ${status}: ${messageIn(text)}`)
 }
 
