@@ -4,7 +4,7 @@ import type { HeadgateError } from './errors.js'
 import { planGroups } from './limits/plan.js'
 import { RedisHealth } from './limits/redis-health.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
-import type { GroupSpec, GroupUsage } from './limits/store.js'
+import type { Exchange, GroupSpec, GroupUsage } from './limits/store.js'
 import type { MonitoringStats } from './monitoring.js'
 import { RedisAlertBook } from './observe/alerts/alert-book.js'
 import { alertsOf } from './observe/alerts/alerts.js'
@@ -23,6 +23,8 @@ export interface FleetObserver {
   readonly health: RedisHealth
   /** Names of the groups that this config makes. */
   readonly groups: readonly string[]
+  /** Has Redis compile each script that a gate sends, as it is. Rejects with what Redis said; leaves nothing behind. */
+  tryScripts(): Promise<void>
   /** One round trip a group. Rejects with STORE_UNAVAILABLE. */
   usage(): Promise<readonly ObservedGroup[]>
   /** As a gate of this fleet would tell it. Rejects with STORE_UNAVAILABLE. */
@@ -45,6 +47,7 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
   return {
     health: new RedisHealth(connection),
     groups: plans.map(({ spec }) => spec.group),
+    tryScripts: () => tryScripts(connection, namespace),
     async usage() {
       const all = await usages()
       return plans.map(({ spec }, index) => ({ spec, usage: all[index]! }))
@@ -74,4 +77,50 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
       connection.close()
     },
   }
+}
+
+const TRIAL_TTL_MS = 60_000
+
+/** Asks for each where its first read finds what is no text: compiled by then, and nothing written. */
+async function tryScripts(connection: RedisConnection, namespace: string): Promise<void> {
+  const spec: GroupSpec = { namespace, group: `doctor-${randomUUID()}`, pools: [], limits: [], draws: [] }
+  const key = `{${namespace}:${spec.group}}:core`
+  const { commands } = connection
+  const store = new RedisStore(spec, connection)
+  try {
+    await commands.rpush(key, '')
+    await commands.pexpire(key, TRIAL_TTL_MS)
+    const asks = [store.usage(), store.control({ type: 'pause', pool: '' }), store.exchange(NO_EXCHANGE)]
+    for (const { status, reason } of (await Promise.allSettled(asks)) as PromiseRejectedResult[]) {
+      if (status !== 'rejected') throw new Error('a script read what it could not')
+      if (!/WRONGTYPE/.test(String(reason))) throw reason
+    }
+  } finally {
+    await store.close()
+    await commands.unlink(key)
+  }
+}
+
+/** Of a process that asks for nothing. */
+const NO_EXCHANGE: Exchange = {
+  processId: 'doctor.1',
+  seq: 0,
+  leaseMs: 0,
+  holdUntilMs: 0,
+  isolatedMs: 0,
+  knownEpoch: '',
+  knownVersion: 0,
+  candidateEpoch: '0-doctor',
+  distrust: false,
+  held: [],
+  floors: [],
+  journal: null,
+  adjustments: [],
+  freed: [],
+  cuts: [],
+  coolDowns: [],
+  observed: [],
+  service: [],
+  flows: [],
+  leave: false,
 }

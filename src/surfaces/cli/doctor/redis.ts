@@ -12,7 +12,8 @@ const VERY_SLOW_MS = 100
 const CLOCK_OFF_MS = 2_000
 
 /** What Redis can do for a fleet, check by check. Without a connection there is but one. */
-export async function checkRedis({ health }: FleetObserver, namespace: string): Promise<readonly Check[]> {
+export async function checkRedis(observer: FleetObserver, namespace: string): Promise<readonly Check[]> {
+  const { health } = observer
   const reach = checkOf('redis.connect', 'connection')
   const { host, port, tls, path } = health.address
   try {
@@ -28,6 +29,7 @@ export async function checkRedis({ health }: FleetObserver, namespace: string): 
   })
   const script = await step('redis.scripts', 'scripts', async () => {
     await health.tryScript(namespace)
+    await observer.tryScripts()
     return [checkOf('redis.scripts', 'scripts').ok('may run, with every command they use')]
   })
   const messages = await step('redis.messages', 'messages', async () => [wakeUps(await health.tryMessage(namespace))])
@@ -66,6 +68,12 @@ function refused(id: string, title: string, error: unknown): Check {
   if (/READONLY/.test(message)) return check.problem('a replica, which takes no writes', 'connect to the primary')
   if (/MOVED|CLUSTERDOWN|CROSSSLOT/.test(message)) {
     return check.problem('a cluster node that does not hold all slots', 'give Headgate a Redis outside the cluster')
+  }
+  if (/compiling script/.test(message)) {
+    return check.problem(
+      message,
+      "this Redis doesn't take Headgate's scripts: use another version, and report this one",
+    )
   }
   return check.problem(message, 'look into the log of Redis')
 }
