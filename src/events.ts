@@ -9,6 +9,8 @@ export interface TransitionEvent {
   readonly pool: string
   /** The pool of its last transition, where several serve its model and it went over to another. */
   readonly movedFrom?: string
+  /** With its first transition, and where it moved. */
+  readonly target?: RequestTarget
   readonly tenant: string
   readonly from: RequestState | null
   readonly to: RequestState
@@ -18,6 +20,14 @@ export interface TransitionEvent {
   readonly attempt: number
   /** Milliseconds since the Unix epoch. */
   readonly atMs: number
+}
+
+/** What is asked for, of whom (a profile's name), by which API and where; a governed function has neither of the last two. */
+export interface RequestTarget {
+  readonly model: string
+  readonly provider: string
+  readonly api: 'chat' | 'embeddings' | 'responses' | undefined
+  readonly server?: { readonly address: string; readonly port: number }
 }
 
 /** A failed attempt, whether or not it is retried. */

@@ -8,7 +8,7 @@ import {
   type TracerProvider,
   trace,
 } from '@opentelemetry/api'
-import type { AttemptFailedEvent, GateEvents, OutcomeEvent, TransitionEvent } from '../events.js'
+import type { AttemptFailedEvent, GateEvents, OutcomeEvent, RequestTarget, TransitionEvent } from '../events.js'
 
 /** What is traced: a gate. */
 export interface Traceable {
@@ -43,9 +43,16 @@ export function traceGate(
   const tracer = tracerProvider.getTracer('headgate')
   const live = new Map<string, Traced>()
 
-  const begin = ({ requestId, pool, tenant, atMs }: TransitionEvent): Traced | undefined => {
-    const attributes = { 'headgate.pool': pool, 'headgate.tenant': tenant, 'headgate.request_id': requestId }
-    const span = tracer.startSpan('chat', { kind: SpanKind.CLIENT, startTime: atMs, attributes })
+  // A sampler decides by the name and the attributes that a span begins with.
+  const begin = ({ requestId, pool, tenant, target, atMs }: TransitionEvent): Traced | undefined => {
+    const attributes = {
+      ...(target && targetAttributes(target)),
+      'headgate.pool': pool,
+      'headgate.tenant': tenant,
+      'headgate.request_id': requestId,
+    }
+    const name = target ? `${operationOf(target)} ${target.model}` : 'chat'
+    const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, startTime: atMs, attributes })
     // What nobody samples costs no more than this.
     if (!span.isRecording()) return undefined
     const traced = { span, context: trace.setSpan(context.active(), span), state: undefined, atMs }
@@ -56,7 +63,10 @@ export function traceGate(
   const onTransition = (event: TransitionEvent) => {
     const traced = event.from === null ? begin(event) : live.get(event.requestId)
     if (!traced) return
-    const { to, atMs, attempt } = event
+    const { to, atMs, attempt, movedFrom, target } = event
+    if (movedFrom !== undefined && target) {
+      traced.span.setAttributes({ ...targetAttributes(target), 'headgate.pool': event.pool })
+    }
     traced.state?.end(atMs)
     traced.atMs = atMs
     const attributes: Attributes = { 'headgate.event': event.event, 'headgate.attempt': attempt }
@@ -81,9 +91,7 @@ export function traceGate(
     live.delete(event.requestId)
     const { span, state, atMs } = traced
     state?.end(atMs)
-    const operation = event.api === 'embeddings' ? 'embeddings' : 'chat'
-    span.updateName(`${operation} ${event.model}`)
-    span.setAttributes(attributesOf(event, operation))
+    span.setAttributes(attributesOf(event))
     if (event.status === 'failed' || event.status === 'expired') span.setStatus({ code: SpanStatusCode.ERROR })
     span.end(atMs)
   }
@@ -103,12 +111,23 @@ export function traceGate(
   }
 }
 
-function attributesOf(event: OutcomeEvent, operation: string): Attributes {
+function operationOf({ api }: RequestTarget): 'chat' | 'embeddings' {
+  return api === 'embeddings' ? 'embeddings' : 'chat'
+}
+
+function targetAttributes(target: RequestTarget): Attributes {
+  const { model, provider, server } = target
+  return {
+    'gen_ai.operation.name': operationOf(target),
+    'gen_ai.provider.name': PROVIDER_NAMES[provider] ?? provider,
+    'gen_ai.request.model': model,
+    ...(server && { 'server.address': server.address, 'server.port': server.port }),
+  }
+}
+
+function attributesOf(event: OutcomeEvent): Attributes {
   const { promptTokens, completionTokens, code, httpStatus, via } = event
   return {
-    'gen_ai.operation.name': operation,
-    'gen_ai.provider.name': PROVIDER_NAMES[event.provider] ?? event.provider,
-    'gen_ai.request.model': event.model,
     ...(promptTokens !== undefined && { 'gen_ai.usage.input_tokens': promptTokens }),
     ...(completionTokens !== undefined && { 'gen_ai.usage.output_tokens': completionTokens }),
     ...(code !== undefined && { 'error.type': code }),

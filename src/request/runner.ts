@@ -29,6 +29,7 @@ import { backoffMs } from './retry.js'
 import { isOverBudget, type RetryBudget } from './retry-budget.js'
 import { type RunningEnds, runningOf } from './running.js'
 import { grantEndOf } from './settlement.js'
+import { targetOf } from './target.js'
 import type { CallEnd } from './work.js'
 
 export interface RunnerOptions {
@@ -183,6 +184,7 @@ export class RequestRunner {
       requestId: id,
       pool: entry.toldPool,
       ...(movedFrom !== entry.toldPool && { movedFrom }),
+      ...((from === null || movedFrom !== entry.toldPool) && { target: targetOf(entry.spec) }),
       tenant,
       from,
       to: entry.state,

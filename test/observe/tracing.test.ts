@@ -5,6 +5,8 @@ import {
   BasicTracerProvider,
   InMemorySpanExporter,
   type ReadableSpan,
+  type Sampler,
+  SamplingDecision,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -16,11 +18,11 @@ import { startSimulator } from '../../src/testing/index.js'
 const PROMPT = 'a very private prompt'
 const CALL = { pool: 'glm', messages: [{ role: 'user', content: PROMPT }], maxTokens: 3, tenant: 'web' }
 
-async function traced(pool: Partial<PoolOptions> = {}, more: Partial<GateOptions> = {}, sampled = true) {
+async function traced(pool: Partial<PoolOptions> = {}, more: Partial<GateOptions> = {}, sampler?: Sampler) {
   const exporter = new InMemorySpanExporter()
   const tracerProvider = new BasicTracerProvider({
     spanProcessors: [new SimpleSpanProcessor(exporter)],
-    ...(!sampled && { sampler: new AlwaysOffSampler() }),
+    ...(sampler && { sampler }),
   })
   const provider = await startSimulator({ profile: 'glm' })
   const { baseURL } = provider
@@ -105,8 +107,32 @@ describe('a request as spans', () => {
     expect(rootsOf(spans()).map(parentOf).sort()).toEqual(callers.map((span) => span.spanContext().spanId).sort())
   })
 
+  test('a sampler is told what is asked for, of whom and where', async () => {
+    const asked: unknown[] = []
+    const sampler: Sampler = {
+      shouldSample(_context, _traceId, name, kind, attributes) {
+        if (kind === SpanKind.CLIENT) asked.push([name, attributes])
+        return { decision: SamplingDecision.NOT_RECORD }
+      },
+    }
+    const { gate, provider } = await traced({}, {}, sampler)
+    await gate.complete(CALL)
+    await (await gate.spawn({ pool: 'glm', api: 'embeddings', body: { model: 'glm', input: 'a word' } })).outcome
+    await gate.run({ pool: 'glm' }, async () => {})
+    const named = { 'gen_ai.provider.name': 'glm', 'gen_ai.request.model': 'glm', 'headgate.pool': 'glm' }
+    const at = { 'server.address': '127.0.0.1', 'server.port': Number(new URL(provider.baseURL).port) }
+    expect(asked).toMatchObject([
+      ['chat glm', { 'gen_ai.operation.name': 'chat', ...named, ...at }],
+      ['embeddings glm', { 'gen_ai.operation.name': 'embeddings', ...named, ...at }],
+      ['chat glm', { 'gen_ai.operation.name': 'chat', ...named }],
+    ])
+    expect(Object.keys((asked[2] as [string, object])[1]), 'a function calls whom it likes').not.toContain(
+      'server.address',
+    )
+  })
+
   test('what is not sampled leaves nothing', async () => {
-    const { gate, spans } = await traced({}, {}, false)
+    const { gate, spans } = await traced({}, {}, new AlwaysOffSampler())
     await gate.complete(CALL)
     expect(spans()).toEqual([])
   })
