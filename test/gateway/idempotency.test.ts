@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type Answer, HUNG_UP } from '../../src/http/openai-error.js'
+import { type Answer, type AnswerTexts, HUNG_UP } from '../../src/http/openai-error.js'
 import { Repeats } from '../../src/surfaces/gateway/idempotency.js'
 import { COMPLETION, type Gateway, MESSAGES, reply, startGateway, upstreamOf } from './harness.js'
 
@@ -186,6 +186,30 @@ describe('what is remembered', () => {
     const body = 'x'.repeat(4 * 1024 * 1024 + 1)
     await ask('a', { body })
     expect(await ask('a', { body })).toBe(2)
+  })
+
+  test('is a stream that ended, whoever left before reading it to its end', async () => {
+    const { memory } = repeats({})
+    let made = 0
+    const make = async (): Promise<Answer> => {
+      made++
+      const texts = (async function* () {
+        yield* ['one', 'two']
+      })()
+      const ended = Promise.resolve({ outcome: 'completed' })
+      return { status: 200, body: { texts, cancel: () => {}, ended }, headers: {}, log: {} }
+    }
+    const ask = async () => {
+      const { body } = await memory.answer({ id: 'a', digest: 'd', signal: new AbortController().signal, make })
+      return body as AnswerTexts
+    }
+    const { cancel } = await ask()
+    await new Promise((resolve) => setImmediate(resolve))
+    cancel()
+    const heard: string[] = []
+    for await (const text of (await ask()).texts) heard.push(text)
+    expect(heard).toEqual(['one', 'two'])
+    expect(made).toBe(1)
   })
 
   test('who hangs up before the answer gets none', async () => {

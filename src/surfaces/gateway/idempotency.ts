@@ -107,6 +107,7 @@ class SharedCall {
   readonly #answer: Promise<{ answer: Answer; recording: Recording | undefined }>
   readonly #controller = new AbortController()
   #callers = 0
+  #ended = false
 
   constructor(
     readonly digest: string,
@@ -117,7 +118,11 @@ class SharedCall {
       const { body } = answer
       return { answer, recording: typeof body === 'string' ? undefined : new Recording(body.texts, bounds) }
     })
-    this.over = this.#watch().catch(() => false)
+    this.over = this.#watch()
+      .catch(() => false)
+      .finally(() => {
+        this.#ended = true
+      })
   }
 
   get abandoned(): boolean {
@@ -130,7 +135,8 @@ class SharedCall {
     const leave = () => {
       if (here) this.#callers--
       here = false
-      if (this.#callers === 0) this.#controller.abort()
+      // There is nothing left to cancel of one that has ended, and its answer is for who comes next.
+      if (this.#callers === 0 && !this.#ended) this.#controller.abort()
     }
     signal.addEventListener('abort', leave, { once: true })
     try {
