@@ -10,7 +10,8 @@ export interface Rate {
   readonly windowMs: number
 }
 
-const RATE = /^\s*(\d+)\s*\/\s*(\S.*?)\s*$/
+/** With a unit: who writes `50/60` means seconds, and would get milliseconds. */
+const RATE = /^\s*(\d+)\s*\/\s*(\S.*?[a-z])\s*$/i
 
 /** Whole ms from a number of ms or a duration such as `30s`; undefined for anything else, and below 0. */
 export function durationMsOf(value: unknown): number | undefined {

@@ -45,7 +45,7 @@ describe('rates', () => {
     expect(parseRate(text)).toEqual(rate)
   })
 
-  it.each(['', '50', '50/', '/1m', '0/1m', '-5/1m', '1.5/1m', '50/0s', '50/soon', '9007199254740993/1m'])(
+  it.each(['', '50', '50/', '/1m', '0/1m', '-5/1m', '1.5/1m', '50/0s', '50/soon', '50/60', '9007199254740993/1m'])(
     'refuses %j',
     (text) => {
       expect(() => parseRate(text)).toThrowError(
