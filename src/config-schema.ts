@@ -190,8 +190,8 @@ export const gateSchema = strictObject(
     logger: readAs('an object with the methods debug, info and warn', (value) =>
       hasMethods<GateLogger>(value, 'debug', 'info', 'warn') ? value : undefined,
     ).optional(),
-    inspect: readAs('true, false or a function', (value) =>
-      typeof value === 'boolean' || typeof value === 'function'
+    inspect: readAs('true, false, a function or an observer', (value) =>
+      typeof value === 'boolean' || typeof value === 'function' || hasMethods<{ next: unknown }>(value, 'next')
         ? (value as NonNullable<GateOptions['inspect']>)
         : undefined,
     ).default(false),

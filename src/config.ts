@@ -1,5 +1,5 @@
 import type { Redis, RedisOptions } from 'ioredis'
-import type { InspectionEvent } from 'xstate'
+import type { InspectionEvent, Observer } from 'xstate'
 import type { AlertConfig, AlertOptions } from './alerts.js'
 import { describeIssues, problem } from './config-problems.js'
 import { gateSchema, type ParsedCache, type ParsedPool } from './config-schema.js'
@@ -14,6 +14,9 @@ export { type Rate, SLACK_MS } from './durations.js'
 
 /** So many `per` window (ms, or a duration such as `1m`), or the same as a string: `50/1m`. */
 export type RateOptions = string | { readonly limit: number; readonly per: number | string }
+
+/** As XState's `createActor` takes it. */
+type Inspect = ((event: InspectionEvent) => void) | Observer<InspectionEvent>
 
 export interface LimitOptions {
   readonly requests?: RateOptions | readonly RateOptions[]
@@ -121,7 +124,7 @@ export interface GateOptions {
   }
   readonly logger?: GateLogger
   /** Let inspectors look at the machines (`true`), or pass every machine's inspection events to an observer. Default false. */
-  readonly inspect?: boolean | ((event: InspectionEvent) => void)
+  readonly inspect?: boolean | Inspect
   /** Observe and report, never delay. Default false. */
   readonly shadow?: boolean
   /** Count for `monitoring()` and `rateLimitStats()`, fleet-wide through Redis. Default true. */
@@ -189,7 +192,7 @@ export interface ResolvedConfig {
   readonly retryBudget: { readonly ratio: number; readonly minPerSecond: number }
   readonly cache: CacheConfig | undefined
   readonly logger: GateLogger | undefined
-  readonly inspect: boolean | ((event: InspectionEvent) => void)
+  readonly inspect: boolean | Inspect
   readonly shadow: boolean
   readonly monitoring: boolean
   readonly alerts: AlertConfig

@@ -38,7 +38,7 @@ export function createHeadgate(options: GateOptions): Headgate {
   const dispatchers: Dispatcher[] = []
   const tokenizers = new Tokenizers()
   const groups = planGroups(config)
-  const inspect = typeof config.inspect === 'function' ? config.inspect : undefined
+  const inspect = typeof config.inspect === 'boolean' ? undefined : config.inspect
   const retryBudget = new RetryBudget(clock, config.retryBudget)
   const runner = new RequestRunner({ clock, events, random: Math.random, inspect, retryBudget })
   const paused = ({ coolDownMs, config: { name, maxPauseMs } }: PoolRuntime) => {

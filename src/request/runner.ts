@@ -1,4 +1,4 @@
-import { createActor, type InspectionEvent } from 'xstate'
+import { createActor, type InspectionEvent, type Observer } from 'xstate'
 import { type RequestContext, type RequestEvent, requestMachine } from '../../machines/request-machine.js'
 import type { RequestState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
@@ -40,7 +40,7 @@ export interface RunnerOptions {
   /** What all requests together may retry; left out: as much as each one may. */
   readonly retryBudget?: RetryBudget
   /** XState's inspection observer, for whoever watches the machines. */
-  readonly inspect?: ((event: InspectionEvent) => void) | undefined
+  readonly inspect?: ((event: InspectionEvent) => void) | Observer<InspectionEvent> | undefined
 }
 
 /**

@@ -179,6 +179,9 @@ describe('values', () => {
     expect(config.redis).toBe(redis)
     expect(config.logger).toBe(logger)
     expect(config.inspect).toBe(inspect)
+    // As Stately's inspectors have one.
+    const observer = { next() {} }
+    expect(resolveConfig({ pools: {}, inspect: observer }).inspect).toBe(observer)
     expect(config.pools.get('p')!.provider).toBe(own)
     const {
       countsCompletion,
@@ -243,7 +246,8 @@ describe('complaints name the place, what was expected and what was got', () => 
       { pools: {}, isolatedMaxMs: 'long' },
       'isolatedMaxMs: expected ms or a duration such as \'30s\', ≥ 0 ms, got "long"',
     ],
-    [{ pools: {}, inspect: 1 }, 'inspect: expected true, false or a function, got 1'],
+    [{ pools: {}, inspect: 1 }, 'inspect: expected true, false, a function or an observer, got 1'],
+    [{ pools: {}, inspect: {} }, 'inspect: expected true, false, a function or an observer, got an empty object'],
     [
       { pools: {}, logger: { info() {} } },
       'logger: expected an object with the methods debug, info and warn, got an object',
