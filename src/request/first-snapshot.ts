@@ -10,8 +10,7 @@ const NOBODY: RequestInput = { requestId: '', pool: '', tenant: '', maxAttempts:
  * all that is the same but the context. (Whoever inspects sees no difference: no action and no microstep is part of it.)
  */
 export function withKnownStart(machine: Machine): Machine {
-  const first = getInitialSnapshot(machine, NOBODY)
-  return Object.create(machine, {
+  const known: Machine = Object.create(machine, {
     getInitialSnapshot: {
       value: (_: unknown, input: RequestInput): SnapshotFrom<Machine> => ({
         ...first,
@@ -19,4 +18,6 @@ export function withKnownStart(machine: Machine): Machine {
       }),
     },
   })
+  const first = { ...getInitialSnapshot(machine, NOBODY), machine: known }
+  return known
 }

@@ -26,6 +26,7 @@ function lifeOf(its: typeof requestMachine) {
     snapshots: snapshots.map((snapshot) => snapshot.toJSON()),
     tokens: snapshots.map((snapshot) => snapshot.can({ type: 'TOKEN_GRANTED' })),
     matches: snapshots.map((snapshot) => snapshot.matches('queued')),
+    machines: snapshots.map((snapshot) => snapshot.machine === actor.logic),
     output: actor.getSnapshot().output,
   }
 }
