@@ -294,6 +294,18 @@ describe('headgate doctor', () => {
     expect((await examine({}, '--config', config, '--strict')).code).toBe(1)
   })
 
+  it('warns of a time to go on without Redis in which no call could end', async () => {
+    const glm = { provider: 'glm', baseURL: simulator.baseURL, limits: { concurrency: 5 }, holdUntilCallDeadline: true }
+    const options = { redis: redis.url, namespace: 'isolation', isolatedMaxMs: '10m', pools: { glm } }
+    const short = await fileOf('short.json', JSON.stringify(options))
+    expect((await examine({}, '--config', short)).check('pool.glm.isolation')).toMatchObject({
+      status: 'warning',
+      said: expect.stringContaining('600000 ms, and isolatedMaxMs is 600000'),
+    })
+    const long = await fileOf('long.json', JSON.stringify({ ...options, isolatedMaxMs: '11m' }))
+    expect((await examine({}, '--config', long)).check('pool.glm.isolation')).toBeUndefined()
+  })
+
   it('knows a pool that an operator paused', async () => {
     const pool = { provider: 'glm', apiKey: KEY, baseURL: simulator.baseURL, limits: { concurrency: 5 } }
     const gate = createHeadgate({ redis: redis.url, namespace: 'paused', pools: { glm: pool } })

@@ -34,7 +34,7 @@ export async function checkConfig(file: string | undefined, env: NodeJS.ProcessE
       return { checks: [check.problem(`no pool is configured in ${source}`, advice)], options, config }
     }
     const said = `${source}: ${names.length === 1 ? 'pool' : 'pools'} ${names.join(', ')}`
-    return { checks: [check.ok(said), ...[...config.pools.values()].flatMap(judgePool)], options, config }
+    return { checks: [check.ok(said), ...judgePools(config)], options, config }
   } catch (error) {
     if (!(error instanceof HeadgateError)) throw error
     const [first = '', ...more] = error.message.split('\n')
@@ -56,6 +56,18 @@ function withoutPools({ redis, namespace }: GateOptions): ResolvedConfig | undef
   } catch {
     return undefined
   }
+}
+
+function judgePools({ pools, isolatedMaxMs }: ResolvedConfig): Check[] {
+  return [...pools.values()].flatMap((pool) => [...judgePool(pool), ...judgeIsolation(pool, isolatedMaxMs)])
+}
+
+/** What `isolatedMaxMs` was set for, and won't do. */
+function judgeIsolation({ name, holdUntilCallDeadline, callTimeoutMs }: PoolConfig, isolatedMaxMs: number): Check[] {
+  if (isolatedMaxMs === 0 || !holdUntilCallDeadline || isolatedMaxMs > callTimeoutMs) return []
+  const said = `without Redis it begins no call: with holdUntilCallDeadline each may take its timeout, ${callTimeoutMs} ms, and isolatedMaxMs is ${isolatedMaxMs}`
+  const advice = 'shorten the timeout, or raise isolatedMaxMs above it'
+  return [checkOf(`pool.${name}.isolation`, `${name}: isolation`).warning(said, advice)]
 }
 
 /** Configs that are valid and will disappoint. */
