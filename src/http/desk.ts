@@ -6,7 +6,7 @@ import { type ApiName, pathOf, type Wire, wireOf } from '../providers/apis.js'
 import { answerOf } from './answer.js'
 import { HangUp, hasLeft, type Leaving, signalOf } from './leaving.js'
 import { type Answer, codeOf, errorAnswer, HUNG_UP, Refusal } from './openai-error.js'
-import { type Pace, PaceMeter, retryAfterSeconds } from './retry-after.js'
+import { type Pace, PaceMeter, retryAfterSeconds, wholeSeconds } from './retry-after.js'
 import type { Route } from './routes.js'
 
 /** What a client says to its provider, and no pool could know. */
@@ -143,8 +143,8 @@ export function inputOf({ api, wire, headers, leaving }: Call, body: JsonBody, r
 
 /** Its deadline can't be made, so it was not even accepted. */
 function tooLate(error: HeadgateError, wire: Wire): Answer {
-  const seconds = Math.max(1, Math.ceil((error.retryAfterMs ?? 0) / 1000))
-  return errorAnswer(504, error.message, { code: codeOf(error), headers: { 'retry-after': String(seconds) }, wire })
+  const headers = { 'retry-after': String(wholeSeconds(error.retryAfterMs ?? 0)) }
+  return errorAnswer(504, error.message, { code: codeOf(error), headers, wire })
 }
 
 function passedOn(headers: CallHeaders): Record<string, string> {

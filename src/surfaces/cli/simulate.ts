@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Rate } from '../../durations.js'
 import {
   PROFILE_NAMES,
@@ -35,7 +35,9 @@ export function simulateCommand(): Command {
     .option('--requests <rate>', 'requests per window, e.g. 50/1m', rateOption)
     .option('--tokens <rate>', 'LLM tokens per window, e.g. 100000/1m', rateOption)
     .option('--concurrency <n>', 'requests in flight', countOption)
-    .option('--latency <duration>', 'how long an answer takes', durationOption, 200)
+    .addOption(
+      new Option('--latency <duration>', 'how long an answer takes').argParser(durationOption).default(200, '200ms'),
+    )
     .option('--ceiling <steps>', 'concurrency that moves without a word, e.g. 5,2,1@30s', ceilingOption)
     .option('--window <kind>', `${WINDOW_KINDS.join(', ')}; default: as the profile does it`, oneOf(...WINDOW_KINDS))
     .option('--error-rate <share:code>', 'fail this share, e.g. 0.01:1305; 0.01:late-1305 after a 200', errorRateOption)

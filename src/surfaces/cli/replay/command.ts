@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { loadConfigFile, loadDotEnv, type PoolConfig, resolveConfig } from '../../../config.js'
 import type { Rate } from '../../../durations.js'
 import { CliError } from '../errors.js'
@@ -64,7 +64,11 @@ export function replayCommand(): Command {
       oneOf('glm', 'deepseek', 'openai'),
       'glm',
     )
-    .option('--latency <duration>', 'how long an answer takes, in trace time', durationOption, 200)
+    .addOption(
+      new Option('--latency <duration>', 'how long an answer takes, in trace time')
+        .argParser(durationOption)
+        .default(200, '200ms'),
+    )
     .option('--guard <duration>', 'room for network jitter, in real time (default: 150ms)', durationOption)
     .option('--compare', 'replay unprotected callers with SDK-style retries too: before and after')
     .option('--kill-at <share>', "SIGKILL one worker when this share of the trace's time has passed", shareOption)

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { loadDotEnv } from '../../../config.js'
 import type { MonitoringStats } from '../../../monitoring.js'
 import { CliError } from '../errors.js'
@@ -29,7 +29,7 @@ export function topCommand(): Command {
     .option('--key <key>', "the gateway's key; default: the first of HEADGATE_API_KEYS")
     .option('--redis', 'read Redis instead, as the environment (or --config) names it; joins nothing')
     .option('--config <file>', "read Redis instead, with the gate's options from this file")
-    .option('--every <duration>', 'how often to look', durationOption, 1_000)
+    .addOption(new Option('--every <duration>', 'how often to look').argParser(durationOption).default(1_000, '1s'))
     .option('--once', 'look once, print it, and end')
     .option('--json', "print each look as one line of JSON, as the gateway's monitoring API has it")
     .action(top)
