@@ -9,6 +9,12 @@ const CHAR_WIDTH = 6.4
 const LABEL_HEIGHT = 13
 /** Beside the last label, for the rate. */
 const RATE_WIDTH = 34
+/** Between a line and the rate beside it; and up to where it is looked for, as shares of the line. */
+const RATE_GAP = 5
+const RATE_STEPS = Array.from(
+  { length: 33 },
+  (_, step) => 0.5 + (step % 2 === 0 ? 1 : -1) * Math.ceil(step / 2) * 0.025,
+)
 
 const OPTIONS = {
   'elk.algorithm': 'layered',
@@ -73,6 +79,7 @@ async function placed(names, edges, options, labelsOf) {
       return { id: `${from}>${to}`, sources: [from], targets: [to], labels }
     }),
   })
+  const rates = ratePlaces(graph)
   return {
     width: Math.ceil(graph.width),
     height: Math.ceil(graph.height),
@@ -81,10 +88,12 @@ async function placed(names, edges, options, labelsOf) {
     }),
     transitions: graph.edges.map(({ id, sections, labels = [] }) => {
       const { events } = edges.find(({ from, to }) => `${from}>${to}` === id)
+      const rate = rates.get(id)
       return {
         id,
         events,
         path: sections.map(pathOf).join(' '),
+        ...(rate && { rate: { x: round(rate.x), y: round(rate.y + LABEL_HEIGHT - 3) } }),
         labels: labels.map(({ text, x, y }) => ({ text, x: round(x), y: round(y + LABEL_HEIGHT - 3) })),
       }
     }),
@@ -94,6 +103,43 @@ async function placed(names, edges, options, labelsOf) {
 /** Every state can be cancelled: said once, not on every edge. */
 function labelsOf(events) {
   return events.filter((event) => event !== 'CANCEL')
+}
+
+/** Where the rates of edges without a label go: beside the middle of the line, or as near to it as nothing else is. */
+function ratePlaces({ width, children, edges }) {
+  const taken = [...children, ...edges.flatMap(({ labels = [] }) => labels)]
+  const places = new Map()
+  for (const { id, sections, labels = [] } of edges) {
+    if (labels.length > 0) continue
+    const candidates = RATE_STEPS.map((part) => pointAt(sections[0], part)).flatMap(({ x, y }) => {
+      const box = { y: y - LABEL_HEIGHT / 2, width: RATE_WIDTH, height: LABEL_HEIGHT }
+      return [
+        { ...box, x: x + RATE_GAP },
+        { ...box, x: x - RATE_GAP - RATE_WIDTH },
+      ]
+    })
+    const isFree = (box) => box.x >= 0 && box.x + box.width <= width && !taken.some((other) => overlap(box, other))
+    const place = candidates.find(isFree) ?? candidates[0]
+    taken.push(place)
+    places.set(id, place)
+  }
+  return places
+}
+
+function overlap(a, b) {
+  return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height
+}
+
+/** A point of a spline, by its share of the curves. */
+function pointAt({ startPoint, bendPoints = [], endPoint }, share) {
+  const points = [startPoint, ...bendPoints, endPoint]
+  const curves = (points.length - 1) / 3
+  const curve = Math.min(curves - 1, Math.floor(share * curves))
+  const [a, b, c, d] = points.slice(curve * 3)
+  const t = share * curves - curve
+  const at = (axis) =>
+    (1 - t) ** 3 * a[axis] + 3 * (1 - t) ** 2 * t * b[axis] + 3 * (1 - t) * t ** 2 * c[axis] + t ** 3 * d[axis]
+  return { x: at('x'), y: at('y') }
 }
 
 /** ELK's splines are cubic Bézier curves: a start, then control points by three. */

@@ -14,6 +14,8 @@ interface Transition {
   readonly events: readonly string[]
   readonly path: string
   readonly labels: readonly { readonly text: string; readonly x: number; readonly y: number }[]
+  /** Of an edge without a label: where its rate goes. */
+  readonly rate?: { readonly x: number; readonly y: number } | undefined
 }
 
 /** Dots under way at once, over all transitions. */
@@ -160,10 +162,6 @@ export class Statechart {
     this.#tracks = transitions.map(({ id }) => {
       const element = document.getElementById(`edge-${id}`) as unknown as SVGPathElement
       const points = pointsOf(element)
-      const bare = document.getElementById(`bare-${id}`)
-      const middle = Math.floor(points.length / 4) * 2
-      bare?.setAttribute('x', String(points[middle]! + 5))
-      bare?.setAttribute('y', String(points[middle + 1]! + 4))
       return { id, element, points, owed: 0 }
     })
     this.#fit()
@@ -191,7 +189,7 @@ function state({ name, x, y, width, height }: Layout['states'][number]) {
   </g>`
 }
 
-function transition({ id, events, path, labels }: Transition) {
+function transition({ id, events, path, labels, rate }: Transition) {
   const quiet = events.every((event) => event === 'CANCEL' || event === 'DEADLINE')
   const last = labels.at(-1)
   return svg`<g class="transition ${quiet ? 'quiet' : ''}">
@@ -203,7 +201,7 @@ function transition({ id, events, path, labels }: Transition) {
           label === last ? svg`<tspan class="rate" id="rate-${id}" dx="5"></tspan>` : nothing
         }</text>`,
     )}
-    ${labels.length === 0 ? svg`<text id="bare-${id}"><tspan class="rate" id="rate-${id}"></tspan></text>` : nothing}
+    ${rate ? svg`<text class="rate" x=${rate.x} y=${rate.y} id="rate-${id}"></text>` : nothing}
   </g>`
 }
 
