@@ -123,7 +123,7 @@ export class Session {
       distrust,
       held: joining ? this.#held() : [],
       floors: joining ? this.known.floors : [],
-      journal: joining && this.#epoch !== '' ? this.#journal() : null,
+      journal: joining && this.#epoch !== '' ? this.#journal(sync.latest(nowMs)) : null,
       ...this.owed.take(),
       flows,
       leave,
@@ -286,10 +286,9 @@ export class Session {
     this.owed.forgetSpending()
   }
 
-  #journal(): Exchange['journal'] {
-    const { usedAsOfMs: asOfMs, coolDowns, ...known } = this.known
-    const { charges } = this.journal
-    return { ...known, charges, asOfMs, coolDowns: coolDowns.map(([pool, untilMs]) => [pool, untilMs]) }
+  #journal(storeMs: number): Exchange['journal'] {
+    const coolDowns = this.known.coolDowns.map(([pool, untilMs]) => [pool, untilMs] as const)
+    return { ...this.known, coolDowns, charges: this.journal.charges, storeMs: Math.ceil(storeMs) }
   }
 
   #held(): Exchange['held'] {

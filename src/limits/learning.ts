@@ -5,6 +5,7 @@ import {
   type GroupSpec,
   HEARSAY_MS,
   HORIZON_MS,
+  JUMP_MS,
   type Journal,
   LEARN_MS,
   type LimitSpec,
@@ -71,9 +72,12 @@ export class Learning {
   /** Takes a survivor's journal in; also of one that comes late. */
   replay(round: Round, processId: string, journal: Journal): void {
     const { ledger } = this
-    for (const [index, bucket, amount] of journal.charges) {
+    const aheadMs = round.nowMs - journal.storeMs
+    for (const [index, dated, amount] of journal.charges) {
       const limit = limitOf(round, index)
       const log = ledger.log(limit)
+      // It was away while the clock jumped: by this one what it spent lies further on.
+      const bucket = aheadMs > JUMP_MS ? dated + Math.ceil(aheadMs / log.widthMs) : dated
       if (limit.windowMs === 0 || log.expiryMs(bucket) <= round.nowMs) continue
       // Nobody can have dated anything further ahead than that: the clock was set back.
       log.add(Math.min(bucket, bucketOf(round.nowMs + HORIZON_MS, log.widthMs)), amount)

@@ -56,6 +56,7 @@ export function encodeExchange(spec: GroupSpec, its: Exchange, isSubscribed: boo
       journal.overrides.flat(),
       journal.poolWords.flat(),
       journal.limitWords.flat(),
+      journal.storeMs,
     ],
     its.adjustments.flat(),
     its.freed.flat(),

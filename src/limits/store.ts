@@ -60,9 +60,10 @@ export interface Journal {
   readonly charges: readonly Adjustment[]
   /** Names (process ids without incarnation) of all that may have spent in the last window. */
   readonly roster: readonly string[]
-  /** Fleet sums of the long windows, as of `asOfMs`. */
+  /** What it takes the store's clock for, at the latest, as it tells this: by that clock it dated what it spent. */
+  readonly storeMs: number
+  /** Fleet sums of the long windows. */
   readonly used: readonly (readonly [limit: number, used: number])[]
-  readonly asOfMs: number
   readonly ceilings: readonly (readonly [limit: number, value: number])[]
   readonly coolDowns: readonly (readonly [pool: number, untilMs: number])[]
   readonly paused: readonly number[]
@@ -240,6 +241,8 @@ export const RE_ENTRY_SPACING_MS = 20
 /** Spacing of probes of an adaptive ceiling, and the longest it grows to after failed probes. */
 export const PROBE_MS = 10_000
 export const MAX_PROBE_MS = 160_000
+/** A journal whose clock is behind by more than a message takes is by the clock from before a jump. */
+export const JUMP_MS = 100
 /** How long a store that lost its state waits for those it may not know of, and for those it knows of. */
 export const HEARSAY_MS = 1_000
 export const LEARN_MS = 10_000

@@ -334,6 +334,21 @@ contract('learning', (world) => {
     })
   })
 
+  test('what was dated by the clock from before a jump counts as long as it would have', async () => {
+    const a = await open(requests(5))
+    await a.ask()
+    const charges = [[0, bucket(), 2]] as const
+    const before = a.nowMs
+    advance(2 * MINUTE_MS)
+    await world().lose()
+    await a.rejoin([], { journal: journalOf({ roster: ['a'], charges, storeMs: before }) })
+    expect(await a.used()).toEqual([2])
+    advance(MINUTE_MS)
+    expect(await a.used()).toEqual([2])
+    advance(1_000)
+    expect(await a.used()).toEqual([0])
+  })
+
   test('what lies further ahead than anything can be dated counts from now: the clock was set back', async () => {
     const a = await open(requests(5))
     await a.ask()

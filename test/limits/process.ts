@@ -107,7 +107,16 @@ export class Process {
 
 export function journalOf(more: Partial<Journal>): Journal {
   return {
-    ...{ charges: [], roster: [], used: [], asOfMs: 0, ceilings: [], coolDowns: [], paused: [], overrides: [] },
+    ...{
+      charges: [],
+      roster: [],
+      used: [],
+      storeMs: Number.MAX_SAFE_INTEGER,
+      ceilings: [],
+      coolDowns: [],
+      paused: [],
+      overrides: [],
+    },
     ...{ poolWords: [], limitWords: [] },
     ...more,
   }

@@ -145,7 +145,13 @@ class Process {
       journal:
         isJoin && isKnown
           ? {
-              ...{ charges, roster: this.roster, used: this.used, asOfMs: 0, ceilings: [[this.limit('c'), 2]] },
+              ...{
+                charges,
+                roster: this.roster,
+                used: this.used,
+                storeMs: this.seenMs,
+                ceilings: [[this.limit('c'), 2]],
+              },
               ...this.said,
             }
           : null,

@@ -26,6 +26,7 @@ describe('the simulation', () => {
     [75904, 'a clock that is set back, then a loss of state'],
     [100347, 'a first batch that comes twice, the second time after its process took a new id'],
     [102166, 'a share that is set aside until long after the clock jumped'],
+    [203598, 'a process that was away while the clock jumped over a whole window'],
     [101650, 'a failover, after which one comes first that misses nothing'],
   ])('seed %d, that once failed: %s', async (seed) => {
     expect((await runPlan(planOf(seed))).violations.slice(0, 3)).toEqual([])

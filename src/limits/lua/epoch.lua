@@ -173,9 +173,12 @@ if isLive and seq == 1 then
   local journal = x[13]
   if type(journal) == 'table' and x[6] ~= epoch then
     isReplayed = true
-    local charges, roster, used, ceilings, coolDowns, paused, over, poolWords, limitWords = unpack(journal)
+    local charges, roster, used, ceilings, coolDowns, paused, over, poolWords, limitWords, storeMs = unpack(journal)
+    local ahead = now - storeMs
     for i = 1, #charges, 3 do
       local l, bucket = limitAt(charges[i]), charges[i + 1]
+      -- It was away while the clock jumped: by this one what it spent lies further on.
+      if l.window > 0 and ahead > JUMP_MS then bucket = bucket + ceil(ahead / l.width) end
       if l.window > 0 and (bucket + 1) * l.width + l.window + l.hold > now then
         -- Nobody can have dated anything further ahead than that: the clock was set back.
         add(l, min(bucket, floor((now + HORIZON_MS) / l.width)), charges[i + 2])
