@@ -42,6 +42,7 @@ describe.each([
     '{"model":"m","messages":[],"max_tokens":0}',
     '{"model":"m","messages":[],"max_tokens":1.5}',
     '{"model":"m","messages":[],"max_tokens":"9"}',
+    '{"model":"m","messages":[],"max_tokens":1000000000}',
   ])('refuses what is no chat request: %s', async (body) => {
     const simulator = await start(profile)
     expect((await chat(simulator, { body })).status).toBe(badBody[0])

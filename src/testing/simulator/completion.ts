@@ -1,7 +1,9 @@
 import type { Api, StreamAnswers } from './profile.js'
 
 const HAN_OR_PIECE = /\p{Script=Han}|[^\s\p{Script=Han}]{1,4}/gu
-export const DEFAULT_COMPLETION_TOKENS = 16
+const DEFAULT_COMPLETION_TOKENS = 16
+/** More than any model writes at once, and few enough to be made up at once. */
+const MAX_COMPLETION_TOKENS = 262_144
 const WORDS_PER_CHUNK = 8
 /** A scripted answer streams in bits this long. */
 const CHARS_PER_CHUNK = 24
@@ -34,9 +36,9 @@ export interface ModelRequest {
 export function readChatRequest(body: unknown): ModelRequest | undefined {
   const { model, messages, system, stream, stream_options, max_tokens, max_completion_tokens } = Object(body)
   if (typeof model !== 'string' || !Array.isArray(messages)) return undefined
-  const given = max_completion_tokens ?? max_tokens
-  const maxTokens = given ?? DEFAULT_COMPLETION_TOKENS
-  if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) return undefined
+  const given = max_completion_tokens ?? max_tokens ?? undefined
+  const maxTokens = maxTokensOf(given)
+  if (maxTokens === undefined) return undefined
   let promptTokens = countTokens(system) // Anthropic's place for it
   for (const message of messages) promptTokens += countTokens(Object(message).content)
   return {
@@ -49,6 +51,12 @@ export function readChatRequest(body: unknown): ModelRequest | undefined {
     promptTokens,
     completionTokens: maxTokens,
   }
+}
+
+/** How long the answer may be; undefined where no model would write one of that length. */
+export function maxTokensOf(given: unknown = DEFAULT_COMPLETION_TOKENS): number | undefined {
+  const isCount = Number.isSafeInteger(given) && (given as number) >= 1 && (given as number) <= MAX_COMPLETION_TOKENS
+  return isCount ? (given as number) : undefined
 }
 
 /** The same request with an answer to say, cut at `max_tokens` where that was given. */

@@ -1,11 +1,4 @@
-import {
-  contentOf,
-  countTokens,
-  DEFAULT_COMPLETION_TOKENS,
-  type ModelRequest,
-  toolCallsOf,
-  wordsOf,
-} from './completion.js'
+import { contentOf, countTokens, maxTokensOf, type ModelRequest, toolCallsOf, wordsOf } from './completion.js'
 import type { Api } from './profile.js'
 
 /** OpenAI's responses, whole and as a stream of typed events, numbered; the last has the whole response, usage and all. */
@@ -14,8 +7,8 @@ export const RESPONSES: Api = {
     const { model, input, instructions, stream, max_output_tokens } = Object(body)
     if (typeof model !== 'string' || (typeof input !== 'string' && !Array.isArray(input))) return undefined
     const given = max_output_tokens ?? undefined
-    const maxTokens = given ?? DEFAULT_COMPLETION_TOKENS
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) return undefined
+    const maxTokens = maxTokensOf(given)
+    if (maxTokens === undefined) return undefined
     return {
       model,
       body: Object(body),
