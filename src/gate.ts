@@ -174,7 +174,10 @@ export class Headgate {
     throw new HeadgateError('CONFIG_INVALID', 'inspect: expected true to watch machines, got false')
   }
 
-  /** What the whole fleet has spent of each limit, read from the store. */
+  /**
+   * What the whole fleet has spent of each limit, read from the store. What ended just now travels there with the next
+   * exchange: its slot and its refund may still count; without Redis until the event loop has turned once.
+   */
   async usage(): Promise<readonly GroupUsage[]> {
     this.#checkOpen()
     return Promise.all(this.#parts.dispatchers.map((dispatcher) => dispatcher.usage()))
