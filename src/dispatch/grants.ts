@@ -70,7 +70,7 @@ export class Grants {
       if (flow && flow.shown < TOP_UP && flow.waiting - flow.dated > flow.shown) this.waiters.touch(flow)
     }
     for (const [key, limit, max] of reply.refused) this.#refuse(key, limit, max)
-    this.waiters.allowHandoffs(reply.handoffs)
+    this.waiters.allowHandoffs(reply.handoffs, ({ pool, draws }) => !this.session.owed.holdsBack(pool, draws))
     this.#recallOlder(reply)
     this.#calendar.go()
     if (voided) this.recallAll()

@@ -46,6 +46,11 @@ export class Owed {
     return this.#coolDowns.get(pool) ?? 0
   }
 
+  /** Whether a refusal is to be reported yet: what the store allowed before it knew does not stand. */
+  holdsBack(pool: number, draws: readonly number[]): boolean {
+    return this.#coolDowns.has(pool) || draws.some((limit) => this.#cuts.has(limit))
+  }
+
   observe(limit: number, max: number, foreign: number, untilMs: number): void {
     this.#observed.set(limit, [limit, max, foreign, untilMs])
   }

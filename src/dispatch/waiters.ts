@@ -125,12 +125,12 @@ export class Waiters {
     return false
   }
 
-  /** Takes in how many freed slots each flow may take over. */
-  allowHandoffs(handoffs: ExchangeReply['handoffs']): void {
+  /** Takes in how many freed slots each flow may take over, if it may. */
+  allowHandoffs(handoffs: ExchangeReply['handoffs'], may: (flow: LocalFlow) => boolean = () => true): void {
     for (const flow of this.#flows.values()) flow.handoffs = 0
     for (const [key, count] of handoffs) {
       const flow = this.#flows.get(key)
-      if (flow) flow.handoffs = count
+      if (flow && may(flow)) flow.handoffs = count
     }
   }
 

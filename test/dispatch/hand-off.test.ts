@@ -75,6 +75,24 @@ describe('a freed slot', () => {
     expect(granted(waits)).toEqual([0, 0, 0, 0])
   })
 
+  test.each([
+    ['a cut', { cuts: [0] }],
+    ['a cool-down', { coolDownMs: 1_000 }],
+  ])('is not handed on after %s on the word of a reply that was on its way before', async (_, end) => {
+    const { fleet, process, running, waits } = await busyFleet()
+    const release = process.store.holdReplies()
+    process.ask()
+    await fleet.clock.advanceAsync(25)
+    process.dispatcher.settle(running[0]!, end)
+    // The next exchange, which reports it, is held as well.
+    const releaseNext = process.store.holdRequests()
+    release()
+    await fleet.settle()
+    process.dispatcher.settle(running[1]!, {})
+    expect(granted(waits)).toEqual([0, 0, 0, 0])
+    releaseNext()
+  })
+
   test('after a cut no more than the new ceiling are in flight', async () => {
     const { fleet, process, running, waits } = await busyFleet()
     process.dispatcher.settle(running[0]!, { cuts: [0] })
