@@ -309,10 +309,11 @@ export class Session {
 
   #holdUntilMs(sync: ClockSync): number {
     if (!this.options.holdUntilCallDeadline || !sync.synced) return 0
-    let latestMs = 0
-    for (const { notBeforeMs, callTimeoutMs } of this.open.values()) {
-      latestMs = Math.max(latestMs, notBeforeMs + this.options.slackMs + callTimeoutMs)
+    let localMs = 0
+    // By this process's clock: a call goes on for as long as it would have, though the store's clock jumped meanwhile.
+    for (const { boundAtMs, callTimeoutMs } of this.open.values()) {
+      localMs = Math.max(localMs, boundAtMs + this.options.slackMs + callTimeoutMs)
     }
-    return Math.ceil(latestMs)
+    return localMs === 0 ? 0 : Math.ceil(sync.latest(localMs))
   }
 }

@@ -22,13 +22,18 @@ describe('a dead process', () => {
     expect(fleet.used).toEqual([2, 1])
   })
 
-  test("with holdUntilCallDeadline they stay until its call's own deadline", async () => {
+  test.each([
+    ['', 0],
+    [", by its own clock where the store's jumps ahead", 40_000],
+  ])("with holdUntilCallDeadline they stay until its call's own deadline%s", async (_, aheadMs) => {
     const fleet = fleetOf(1)
     const [dead, living] = [await fleet.join({ holdUntilCallDeadline: true }), await fleet.join()]
     await dead.send()
     // What it holds is told at the next renewal.
     await fleet.clock.advanceAsync(LEASE_MS / 3)
     const deadlineMs = fleet.clock.now() - LEASE_MS / 3 + 60_000
+    fleet.storeAheadMs += aheadMs
+    await fleet.clock.advanceAsync(LEASE_MS)
     dead.clock.stop()
     const wait = living.ask()
     await fleet.clock.advanceAsync(deadlineMs - fleet.clock.now())

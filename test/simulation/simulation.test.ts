@@ -27,6 +27,7 @@ describe('the simulation', () => {
     [100347, 'a first batch that comes twice, the second time after its process took a new id'],
     [102166, 'a share that is set aside until long after the clock jumped'],
     [203598, 'a process that was away while the clock jumped over a whole window'],
+    [400267, 'a call that outlives its process and a jump of the clock'],
     [300272, 'a slot handed on by the word of a reply that was older than a cool-down'],
     [101650, 'a failover, after which one comes first that misses nothing'],
   ])('seed %d, that once failed: %s', async (seed) => {
