@@ -4,7 +4,7 @@ import type { HeadgateError } from './errors.js'
 import { planGroups } from './limits/plan.js'
 import { RedisHealth } from './limits/redis-health.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
-import type { Exchange, GroupSpec, GroupUsage } from './limits/store.js'
+import { type Exchange, type GroupSpec, type GroupUsage, NO_NEWS } from './limits/store.js'
 import type { MonitoringStats } from './monitoring.js'
 import { RedisAlertBook } from './observe/alerts/alert-book.js'
 import { alertsOf } from './observe/alerts/alerts.js'
@@ -115,12 +115,7 @@ const NO_EXCHANGE: Exchange = {
   held: [],
   floors: [],
   journal: null,
-  adjustments: [],
-  freed: [],
-  cuts: [],
-  coolDowns: [],
-  observed: [],
-  service: [],
+  ...NO_NEWS,
   flows: [],
   leave: false,
 }

@@ -1,6 +1,7 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { traceFile } from '../../src/surfaces/cli/replay/trace.js'
+import { understood } from '../harness/understood.js'
 import { FIGURES } from './figures.js'
 import { traceWait } from './trace.js'
 
@@ -14,13 +15,8 @@ const HELP = `npm run bench:fleet [-- NAME … --trace FILE --json]\n\n`
  * exit code: 2 for words that are none of the bench's.
  */
 export async function main(args: readonly string[], worker: string): Promise<number> {
-  let wanted: ReturnType<typeof parse>
-  try {
-    wanted = parse(args)
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}; --help lists names and flags\n`)
-    return 2
-  }
+  const wanted = understood(() => parse(args))
+  if (!wanted) return 2
   const { help, json, trace, names } = wanted
   if (help) {
     const list = FIGURES.map(({ name, what }) => `  ${name.padEnd(10)}  ${what}`).join('\n')

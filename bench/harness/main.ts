@@ -3,6 +3,7 @@ import { QUESTIONS } from '../questions/index.js'
 import { machine } from './machine.js'
 import { type Asked, measure } from './measure.js'
 import { print } from './table.js'
+import { understood } from './understood.js'
 
 const HELP = `npm run bench [-- NAME …] [flags]
 
@@ -18,19 +19,14 @@ const HELP = `npm run bench [-- NAME …] [flags]
 
 /** Measures what was named; returns the exit code: 1 when a goal was missed, 2 for words that are none of the bench's. */
 export async function main(args: readonly string[], at: Pick<Asked, 'root' | 'worker' | 'peers'>): Promise<number> {
-  let wanted: ReturnType<typeof parse>
-  try {
-    wanted = parse(args)
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}; --help lists names and flags\n`)
-    return 2
-  }
-  if (!wanted) {
+  const wanted = understood(() => parse(args))
+  if (!wanted) return 2
+  const { help, chosen, json, asked } = wanted
+  if (help) {
     const list = QUESTIONS.map(({ name, what }) => `  ${name.padEnd(14)}  ${what}`).join('\n')
     process.stdout.write(`${HELP}${list}\n`)
     return 0
   }
-  const { chosen, json, asked } = wanted
   const results = []
   for (const { question, part } of chosen) {
     const result = await measure(question, part, { ...at, ...asked })
@@ -41,7 +37,6 @@ export async function main(args: readonly string[], at: Pick<Asked, 'root' | 'wo
   return results.every(({ goals }) => goals.every(({ met }) => met !== false)) ? 0 : 1
 }
 
-/** Undefined when only help is asked for. */
 function parse(args: readonly string[]) {
   const { values, positionals } = parseArgs({
     args: [...args],
@@ -56,11 +51,10 @@ function parse(args: readonly string[]) {
       profile: { type: 'string' },
     },
   })
-  if (values.help) return undefined
-  const { quick, json, trace, profile } = values
+  const { help, quick, json, trace, profile } = values
   const runs = number('--runs', values.runs, quick ? 1 : 3)
   const seconds = number('--seconds', values.seconds, quick ? 1 : 5)
-  return { chosen: choose(positionals), json, asked: { quick, runs, seconds, trace, profile } }
+  return { help, chosen: choose(positionals), json, asked: { quick, runs, seconds, trace, profile } }
 }
 
 function number(flag: string, text: string | undefined, standard: number): number {

@@ -20,8 +20,8 @@ import {
   type ResponseHead,
   type Usage,
 } from '../providers/provider.js'
-import { completionAsStream } from './as-stream.js'
 import { SseReader, type StreamEvent } from '../providers/sse.js'
+import { completionAsStream } from './as-stream.js'
 import type { StreamTarget } from './event-stream.js'
 import type { CallContext, CallEnd, Work } from './work.js'
 
