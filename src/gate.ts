@@ -219,9 +219,9 @@ export class Headgate {
     }
   }
 
-  /** Whether this process may send anything now: false while a group's store is unreachable or still learning. */
+  /** Whether this process may send anything now: false while its store is unreachable or still learning. */
   get sending(): boolean {
-    return this.#parts.dispatchers.every(({ canGrant }) => canGrant)
+    return this.#parts.config.shadow || this.#parts.dispatchers.some(({ canGrant }) => canGrant)
   }
 
   /** Moves limits of a pool for the whole fleet. Each must be one the pool is configured with. */

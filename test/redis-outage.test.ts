@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createHeadgate, type Headgate } from '../src/index.js'
+import { createHeadgate, type GateOptions, type Headgate } from '../src/index.js'
 import { type RedisServer, startRedisServer } from '../src/testing/index.js'
 
 describe('Redis comes and goes', () => {
@@ -46,5 +46,46 @@ describe('Redis comes and goes', () => {
       code: 'DEADLINE_EXCEEDED',
     })
     await server.restart()
+  })
+})
+
+describe('what a process may send without Redis', () => {
+  let server: RedisServer
+  let gate: Headgate
+
+  beforeEach(async () => {
+    server = await startRedisServer()
+  })
+  afterEach(async () => {
+    await gate.close()
+    await server.stop()
+  })
+
+  /** Kills Redis; resolves when the gate has noticed for both its pools. */
+  async function cutOff(options: Partial<GateOptions>): Promise<void> {
+    const pool = (per: string) => ({ provider: 'openai', limits: { requests: { limit: 10, per } }, guardMs: 10 })
+    gate = createHeadgate({ redis: server.url, pools: { short: pool('100ms'), long: pool('1h') }, ...options })
+    await gate.ready()
+    // It has a share of its own once the store is sure that nobody else may have one.
+    await gate.run({ pool: 'short' }, async () => 'sent')
+    await server.kill('SIGKILL')
+    await vi.waitFor(() => {
+      for (const { dispatcher } of Object.values(gate.stats().pools)) expect(dispatcher).toBe('isolated')
+    })
+  }
+
+  test('in shadow mode is everything', async () => {
+    await cutOff({ shadow: true })
+    expect(gate.sending).toBe(true)
+  })
+
+  test('is what one of its pools may send from its floor, though another sends nothing', {
+    timeout: 30_000,
+  }, async () => {
+    await cutOff({ isolatedMaxMs: '1m' })
+    expect(gate.sending).toBe(false)
+    expect(await gate.run({ pool: 'short' }, async () => 'sent')).toBe('sent')
+    expect(gate.sending).toBe(true)
+    expect(gate.stats().pools.long!.dispatcher).toBe('isolated')
   })
 })

@@ -37,9 +37,12 @@ export class Isolation {
     return this.#begun
   }
 
-  /** Whether requests are served from the floor now. */
+  /** Whether any pool's requests are served from the floor: a whole share may be none. */
   get serves(): boolean {
-    return this.#floor !== undefined && this.options.clock.now() < this.#floor.closesMs
+    const { clock, spec } = this.options
+    const floor = this.#floor
+    if (floor === undefined || clock.now() >= floor.closesMs) return false
+    return spec.draws.some((draws) => floor.serves(draws))
   }
 
   /** A batch that may renew the lease left. */

@@ -235,6 +235,20 @@ describe('a process cut off from the store', () => {
     expect(books.worst()).toBeLessThanOrEqual(REQUESTS)
   })
 
+  test('whose share of the slots is none says that it can grant nothing', async () => {
+    const fleet = fleetOf(100, 1, WINDOW_MS)
+    const cut = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]
+    await fleet.clock.advanceAsync(LEASE_MS)
+    for (const { store } of cut) store.lose = 'request'
+    await fleet.clock.advanceAsync(3 * LEASE_MS + WINDOW_MS)
+    expect(cut.map((process) => process.newsOf('on-floor').length)).toEqual([1, 1])
+    expect(cut.map(({ dispatcher }) => dispatcher.known.floors)).toEqual([
+      [50, 1],
+      [50, 0],
+    ])
+    expect(cut.map(({ dispatcher }) => dispatcher.canGrant)).toEqual([true, false])
+  })
+
   test('slots of calls that began before count against the floor', async () => {
     const fleet = fleetOf(100, 4, WINDOW_MS)
     const [cut, other] = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]
