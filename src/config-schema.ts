@@ -1,12 +1,14 @@
 import * as z from 'zod'
 import { alertSchema } from './alert-schema.js'
 import type { GateLogger, GateOptions } from './config.js'
-import { durationMsOf, type Rate, rateOf } from './durations.js'
+import { durationMsOf, type Rate, rateOf, SLACK_MS } from './durations.js'
 import { strictObject } from './strict-object.js'
 import { type CompletionCount, PROVIDER_NAMES, type Provider, providerByName } from './providers/index.js'
 
 const DEFAULT_NAMESPACE = 'headgate'
 const DEFAULT_GUARD_MS = 150
+/** What is granted for now has to come from the store and be handed over within it, or it is asked for again and again. */
+const MIN_SLACK_MS = 10
 const DEFAULT_TIMEOUT_MS = 600_000
 const DEFAULT_MAX_PAUSE_MS = 60_000
 const DEFAULT_RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
@@ -30,7 +32,7 @@ const name = z.string().regex(NAME)
 const flag = z.boolean({ error: 'true or false' })
 const text = z.string({ error: 'a non-empty string' }).min(1, { error: 'a non-empty string' })
 const count = z.int({ error: 'a whole number ≥ 1' }).min(1, { error: 'a whole number ≥ 1' })
-const duration = (leastMs: 0 | 1) =>
+const duration = (leastMs: number) =>
   readAs(`ms or a duration such as '30s', ≥ ${leastMs} ms`, (value) => {
     const valueMs = durationMsOf(value)
     return valueMs !== undefined && valueMs >= leastMs ? valueMs : undefined
@@ -144,6 +146,7 @@ const pool = strictObject(
       .default({ requests: [], tokens: [], also: [] }),
     adaptive: flag.optional(),
     guardMs: duration(0).default(DEFAULT_GUARD_MS),
+    slackMs: duration(MIN_SLACK_MS).default(SLACK_MS),
     holdUntilCallDeadline: flag.default(false),
     timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
     maxPause: readAs("ms or a duration such as '30s', ≥ 1 ms, or false", (value) => {

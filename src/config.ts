@@ -47,6 +47,8 @@ export interface PoolOptions {
   readonly adaptive?: boolean
   /** Jitter between the socket write and arrival at the provider. Default 150. */
   readonly guardMs?: number | string
+  /** From a grant's date to the last moment its request may be written to the socket. Default 50, at least 10. */
+  readonly slackMs?: number | string
   /** Keep a dead process's slots until its calls' own deadlines. Default false. */
   readonly holdUntilCallDeadline?: boolean
   /** The longest one call may take. Default 10m. */
@@ -155,6 +157,7 @@ export interface PoolConfig {
   readonly limits: DimensionLimits & { readonly also: readonly string[] }
   readonly adaptive: boolean
   readonly guardMs: number
+  readonly slackMs: number
   readonly holdUntilCallDeadline: boolean
   readonly callTimeoutMs: number
   /** `Infinity` for any. */

@@ -3,7 +3,7 @@ import { Answering } from './answers/answering.js'
 import { AnswerCache } from './answers/answer-cache.js'
 import { RedisAnswers } from './answers/redis-answers.js'
 import { type Clock, realClock } from './clock.js'
-import { type GateOptions, type PoolConfig, type ResolvedConfig, resolveConfig, SLACK_MS } from './config.js'
+import { type GateOptions, type PoolConfig, type ResolvedConfig, resolveConfig } from './config.js'
 import { Dispatcher } from './dispatch/dispatcher.js'
 import { Shadow } from './dispatch/shadow.js'
 import { HeadgateError } from './errors.js'
@@ -124,7 +124,7 @@ function buildDispatcher(
     clock,
     random: Math.random,
     name: randomUUID(),
-    slackMs: SLACK_MS,
+    slackMs: plan.pools.map(({ name }) => config.pools.get(name)!.slackMs),
     leaseMs: LEASE_MS,
     isolatedMs: config.isolatedMaxMs,
     // Of one turn of the event loop: of a gateway's hundred sockets each is read in a microtask checkpoint of its own.

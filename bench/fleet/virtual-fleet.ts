@@ -55,7 +55,7 @@ export function virtualFleet(spec: GroupSpec, processes: number) {
       clock,
       random,
       name: `p${index}`,
-      slackMs: SLACK_MS,
+      slackMs: [SLACK_MS],
       leaseMs: 9_000,
       isolatedMs: 0,
       holdUntilCallDeadline: false,

@@ -31,7 +31,7 @@ async function run(job: Job): Promise<Result> {
     clock: realClock,
     random: Math.random,
     name: job.name,
-    slackMs: SLACK_MS,
+    slackMs: [SLACK_MS],
     leaseMs: LEASE_MS,
     isolatedMs: 0,
     holdUntilCallDeadline: false,

@@ -60,7 +60,7 @@ async function dispatch({ url, name, startAtMs, seconds }: Job): Promise<Answer>
     clock: realClock,
     random: Math.random,
     name,
-    slackMs: SLACK_MS,
+    slackMs: [SLACK_MS],
     leaseMs: LEASE_MS,
     isolatedMs: 0,
     holdUntilCallDeadline: false,

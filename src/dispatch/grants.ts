@@ -199,8 +199,8 @@ export class Grants {
     hand(this.session, this.waiters, flow, request, { notBeforeMs, sendByMs, isolated: false, boundAtMs: clock.now() })
   }
 
-  #sendByMs({ slotsOnly }: LocalFlow, notBeforeMs: number): number {
-    return slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + this.options.slackMs
+  #sendByMs({ slotsOnly, pool }: LocalFlow, notBeforeMs: number): number {
+    return slotsOnly ? Number.POSITIVE_INFINITY : notBeforeMs + this.options.slackMs[pool]!
   }
 
   #refuse(key: string, limit: number, max: number): void {

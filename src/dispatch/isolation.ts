@@ -147,7 +147,7 @@ export class Isolation {
       this.session.owed.adjust(index, 0, cost)
       this.session.journal.add(index, bucketOf(storeMs, bucketWidthMs(windowMs)), cost)
     }
-    const when = { notBeforeMs: storeMs, sendByMs: nowMs + slackMs, isolated: true, boundAtMs: nowMs }
+    const when = { notBeforeMs: storeMs, sendByMs: nowMs + slackMs[request.pool]!, isolated: true, boundAtMs: nowMs }
     hand(this.session, this.waiters, flow, request, when)
   }
 }

@@ -10,7 +10,8 @@ export interface DispatcherOptions {
   readonly random: () => number
   /** Unique among the processes of the fleet, for its whole life. */
   readonly name: string
-  readonly slackMs: number
+  /** Of each pool, from a grant's date to the last moment its request may be sent. */
+  readonly slackMs: readonly number[]
   readonly leaseMs: number
   /** How long after its lease a process cut off from the store goes on from its own floor; 0 for not at all. */
   readonly isolatedMs: number

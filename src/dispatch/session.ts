@@ -19,7 +19,7 @@ export interface Batch {
 
 export interface SessionOptions {
   readonly spec: GroupSpec
-  readonly slackMs: number
+  readonly slackMs: readonly number[]
   readonly leaseMs: number
   readonly isolatedMs: number
   readonly holdUntilCallDeadline: boolean
@@ -311,8 +311,8 @@ export class Session {
     if (!this.options.holdUntilCallDeadline || !sync.synced) return 0
     let localMs = 0
     // By this process's clock: a call goes on for as long as it would have, though the store's clock jumped meanwhile.
-    for (const { boundAtMs, callTimeoutMs } of this.open.values()) {
-      localMs = Math.max(localMs, boundAtMs + this.options.slackMs + callTimeoutMs)
+    for (const { pool, boundAtMs, callTimeoutMs } of this.open.values()) {
+      localMs = Math.max(localMs, boundAtMs + this.options.slackMs[pool]! + callTimeoutMs)
     }
     return localMs === 0 ? 0 : Math.ceil(sync.latest(localMs))
   }

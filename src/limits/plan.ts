@@ -1,5 +1,4 @@
 import type { DimensionLimits, PoolConfig, ResolvedConfig } from '../config.js'
-import { SLACK_MS } from '../durations.js'
 import type { Dimension, GroupSpec, LimitSpec } from './store.js'
 
 /**
@@ -77,7 +76,7 @@ function planGroup(config: ResolvedConfig, group: string, pools: readonly PoolCo
   const limits: LimitSpec[] = []
   /** Notes the limits of one owner and returns their indices. */
   const note = (owner: string, its: DimensionLimits, drawnOnBy: readonly PoolConfig[], adaptive = false): number[] => {
-    const holdMs = SLACK_MS + Math.max(...drawnOnBy.map(({ guardMs }) => guardMs))
+    const holdMs = Math.max(...drawnOnBy.map(({ slackMs, guardMs }) => slackMs + guardMs))
     const start = limits.length
     for (const dimension of ['requests', 'tokens'] as const) {
       for (const { limit, windowMs } of its[dimension]) {

@@ -59,6 +59,8 @@ export interface ProcessOptions {
   readonly leaseMs?: number
   readonly isolatedMs?: number
   readonly holdUntilCallDeadline?: boolean
+  /** Of each pool. */
+  readonly slackMs?: readonly number[]
 }
 
 /** One wait for a grant, and how it ended. */
@@ -79,7 +81,8 @@ export class Process {
 
   readonly #fleet: Fleet
 
-  constructor(fleet: Fleet, { leaseMs = LEASE_MS, isolatedMs = 0, holdUntilCallDeadline = false }: ProcessOptions) {
+  constructor(fleet: Fleet, options: ProcessOptions) {
+    const { leaseMs = LEASE_MS, isolatedMs = 0, holdUntilCallDeadline = false } = options
     this.#fleet = fleet
     this.clock = new StoppableClock(fleet.clock)
     this.store = new ProbedStore(fleet, this.clock)
@@ -89,7 +92,7 @@ export class Process {
       clock: this.clock,
       random: () => 0.5,
       name: `process-${fleet.processes.length + 1}`,
-      slackMs: SLACK_MS,
+      slackMs: options.slackMs ?? fleet.spec.pools.map(() => SLACK_MS),
       leaseMs,
       isolatedMs,
       holdUntilCallDeadline,

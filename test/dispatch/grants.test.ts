@@ -25,6 +25,17 @@ describe('grants', () => {
     expect(process.store.mostInFlight).toBe(1)
   })
 
+  test('is good for as long as the slack of its pool', async () => {
+    const fleet = fleetOf(10, 10)
+    const process = await fleet.join({ slackMs: [SLACK_MS, 4 * SLACK_MS] })
+    const waits = [process.ask(), process.ask({ pool: 1, flowKey: 'other' })]
+    await fleet.settle()
+    const grants = waits.map((wait) => wait.grants[0]!)
+    expect(grants.map(({ notBeforeMs, sendByMs }) => sendByMs - notBeforeMs)).toEqual([SLACK_MS, 4 * SLACK_MS])
+    await fleet.clock.advanceAsync(2 * SLACK_MS)
+    expect(grants.map((grant) => process.dispatcher.maySend(grant))).toEqual([false, true])
+  })
+
   test('where nothing but slots is taken it is good for as long as the lease is sure', async () => {
     const fleet = slotFleetOf(10)
     const process = await fleet.join()

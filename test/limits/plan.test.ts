@@ -77,6 +77,18 @@ describe('groups', () => {
 })
 
 describe('limits', () => {
+  it('are held for the longest that any pool which draws on them may take', () => {
+    const pool = (slackMs: number, guardMs: number) =>
+      glm({ limits: { requests: '5/1s', also: ['set'] }, slackMs, guardMs })
+    const [group] = plan({ pools: { a: pool(20, 300), b: pool(400, 100) }, limitSets: { set: { requests: '9/1s' } } })
+    const holds = group!.spec.limits.map(({ id, holdMs }) => [id, holdMs])
+    expect(holds).toEqual([
+      ['pool:a:requests:1000', 320],
+      ['pool:b:requests:1000', 500],
+      ['set:set:requests:1000', 500],
+    ])
+  })
+
   it('gives each dimension of a pool an id, a window and the hold of slack plus guard', () => {
     const limits = { requests: ['50/1m', '5/1s'], tokens: '1000/1d', concurrency: 5 }
     const [group] = plan({ namespace: 'ns', pools: { p: { provider: 'glm', limits, guardMs: 100 } } })

@@ -42,6 +42,9 @@ export function planWorkload(random: Random): Workload {
   return { config, processes, requests }
 }
 
+/** By window, so that a pool's slack takes no draw of its own and seeds stay as they were. */
+const SLACKS: Readonly<Record<number, number>> = { 5000: 200, 20000: 25 }
+
 function planPool(random: Random, provider: string, poolCount: number, hold: boolean) {
   const windowMs = random.pick([2_000, 5_000, 10_000, 10_000, 20_000])
   const perSecond = random.between(5.5, 8.5) / poolCount
@@ -69,6 +72,7 @@ function planPool(random: Random, provider: string, poolCount: number, hold: boo
     apiKey: 'key',
     limits,
     guardMs: 150,
+    ...(windowMs in SLACKS && { slackMs: SLACKS[windowMs] }),
     timeout: random.pick([4_000, 8_000, 15_000]),
     holdUntilCallDeadline: hold,
     retry: { maxAttempts: 6, baseMs: 300, capMs: 5_000 },

@@ -1,7 +1,6 @@
 import type { PoolConfig } from '../../src/config.js'
 import { Dispatcher } from '../../src/dispatch/dispatcher.js'
 import type { DispatcherNews } from '../../src/dispatch/options.js'
-import { SLACK_MS } from '../../src/durations.js'
 import { GateEmitter } from '../../src/events.js'
 import { PRIORITY_WEIGHT } from '../../src/intake/input.js'
 import { Intake } from '../../src/intake/intake.js'
@@ -56,7 +55,7 @@ export class SimProcess {
       clock: this.clock,
       random: random.fork('dispatcher').next,
       name: this.name,
-      slackMs: SLACK_MS,
+      slackMs: world.groupPlan.pools.map(({ name }) => world.poolConfig(name).slackMs),
       leaseMs: LEASE_MS,
       isolatedMs: world.plan.isolatedMs,
       holdUntilCallDeadline: world.holds,

@@ -156,12 +156,14 @@ function limitsOf({ requests, tokens, concurrency }: ReplayFlags): ReplayLimits 
   }
 }
 
-function poolOf({ name, provider, adaptive, degradedMessage, retry, maxQueued, maxActive }: PoolConfig): ReplayPool {
+function poolOf(pool: PoolConfig): ReplayPool {
+  const { name, provider, adaptive, slackMs, degradedMessage, retry, maxQueued, maxActive } = pool
   const known = (['glm', 'glm-intl', 'glm-coding', 'deepseek', 'openai'] as const).find((one) => one === provider.name)
   return {
     model: name,
     provider: known ?? 'openai',
     adaptive,
+    slackMs,
     retry,
     queue: { maxQueued, maxActive },
     ...(degradedMessage !== undefined && { degradedMessage }),

@@ -8,7 +8,7 @@ const RETRY = { maxAttempts: 6, baseMs: 500, capMs: 30_000 }
 
 /** The gate of one process of the replayed fleet, with waits that fit a time line `speed` times faster. */
 export function replayGate({ pool, baseURL, limits, guardMs, speed, namespace, redis }: WorkerSetup): Headgate {
-  const { model, provider, adaptive, degradedMessage, queue } = pool
+  const { model, provider, adaptive, slackMs, degradedMessage, queue } = pool
   const { maxAttempts, baseMs, capMs } = pool.retry ?? RETRY
   const rates = (dimension: WorkerSetup['limits']['requests']) =>
     dimension.map(({ limit, windowMs }) => ({ limit, per: windowMs }))
@@ -26,6 +26,7 @@ export function replayGate({ pool, baseURL, limits, guardMs, speed, namespace, r
           ...(limits.concurrency !== undefined && { concurrency: limits.concurrency }),
         },
         guardMs,
+        ...(slackMs !== undefined && { slackMs }),
         retry: { maxAttempts, baseMs: Math.round(baseMs / speed), capMs: Math.round(capMs / speed) },
         ...(adaptive !== undefined && { adaptive }),
         ...(degradedMessage !== undefined && { degradedMessage }),

@@ -10,6 +10,7 @@ export interface ReplayPool {
   readonly model: string
   readonly provider: 'glm' | 'glm-intl' | 'glm-coding' | 'deepseek' | 'openai'
   readonly adaptive?: boolean
+  readonly slackMs?: number
   readonly degradedMessage?: string
   readonly retry?: { readonly maxAttempts: number; readonly baseMs: number; readonly capMs: number }
   readonly queue?: { readonly maxQueued: number; readonly maxActive: number }

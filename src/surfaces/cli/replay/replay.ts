@@ -75,14 +75,15 @@ export async function replayTrace(options: ReplayOptions): Promise<ReplayReport>
   }
 }
 
-function noteSpeed({ speed, limits, guardMs, note, summary }: Plan): void {
+function noteSpeed({ speed, limits, guardMs, pool, note, summary }: Plan): void {
   const windowMs = Math.min(...[...limits.requests, ...limits.tokens].map((rate) => rate.windowMs))
   note(`${summary.rows} rows over ${spell(summary.durationMs)}, ${speed} times faster`)
-  const loss = (guardMs + SLACK_MS) / windowMs
+  const { slackMs = SLACK_MS } = pool
+  const loss = (guardMs + slackMs) / windowMs
   if (speed === 1 || loss < NOTEWORTHY_LOSS) return
   const share = (loss * 100).toFixed(1)
   note(
-    `guard and slack stay ${guardMs} + ${SLACK_MS} ms of real time: ${share} % of a ${Math.round(windowMs)} ms window`,
+    `guard and slack stay ${guardMs} + ${slackMs} ms of real time: ${share} % of a ${Math.round(windowMs)} ms window`,
   )
 }
 
