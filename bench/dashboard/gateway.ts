@@ -8,7 +8,7 @@ import { gatewayView } from '../../src/surfaces/gateway/routes.js'
 
 const TICK_MS = 20
 const TENANTS = ['web', 'web', 'batch', 'research']
-const SILENT = { info: () => {}, warn: () => {}, error: () => {} }
+const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 /** Runs as a child: takes transitions a second, tells its URL, and on any message what it did and cost since the last. */
 export function serveLoad(perSecond: number): void {

@@ -66,6 +66,45 @@ describe('limits of a connection', () => {
     return text
   }
 
+  test.each([
+    ['no HTTP', 'a very private prompt\r\n\r\n', 400],
+    [
+      'a length that is no number',
+      'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: private\r\n\r\n',
+      400,
+    ],
+    ['headers beyond 16 KiB', `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'private'.repeat(3_000)}\r\n\r\n`, 431],
+  ])('%s: an error in the usual shape, and one line of the log', async (_, sent, status) => {
+    const { gateway } = await limited({})
+    const socket = await socketTo(gateway)
+    socket.write(sent)
+    const [head, body] = (await textOf(socket)).split('\r\n\r\n') as [string, string]
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} .*content-length: ${body.length}\\b`, 's'))
+    const code = status === 400 ? 'malformed_request' : 'headers_too_large'
+    expect(JSON.parse(body)).toMatchObject({ error: { type: 'invalid_request_error', code } })
+    expect(gateway.log.requests()).toEqual([{ httpStatus: status, code }])
+    expect(JSON.stringify(gateway.log.entries)).not.toContain('private')
+  })
+
+  test('what is no HTTP any more after a stream has begun ends it, and says nothing into it', async () => {
+    const { gateway, upstream } = await limited({})
+    const socket = await socketTo(gateway)
+    const body = JSON.stringify({ model: 'glm-4', messages: MESSAGES, stream: true })
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    const { response, closed } = await upstream.arrival(0)
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"id":"1"}\n\n')
+    const [first] = (await once(socket, 'data')) as [Buffer]
+    expect(String(first)).toMatch(/^HTTP\/1.1 200 /)
+    socket.write('no HTTP\r\n\r\n')
+    const rest = await textOf(socket)
+    await closed
+    expect(rest).not.toContain('HTTP/1.1')
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([{ outcome: 'cancelled' }])
+  })
+
   test('headers beyond 16 KiB: 431', async () => {
     const { gateway } = await limited({})
     const response = await get(gateway, { 'x-large': 'x'.repeat(17 * 1024) })
@@ -79,8 +118,11 @@ describe('limits of a connection', () => {
     const sockets = [await socketTo(gateway), await socketTo(gateway)]
     sockets[0]!.write(head)
     sockets[1]!.write(`${head}content-length: 100\r\n\r\n{"model":`)
-    for (const socket of sockets) expect(await textOf(socket)).toMatch(/^HTTP\/1.1 408 /)
+    for (const socket of sockets) expect(await textOf(socket)).toMatch(/^HTTP\/1.1 408 .*"code":"request_timeout"/s)
     expect(upstream.received).toEqual([])
+    // Of the one whose headers were there its own line tells.
+    await gateway.close()
+    expect(gateway.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([408, 499])
   })
 
   test('who takes nothing of a stream that waits for it is cut off, and the call with it', async () => {

@@ -59,6 +59,8 @@ describe('WS /inspect', () => {
     expect(await statusOf(keyed, [], { headers: { 'x-api-key': 'first-key' } })).toBe(101)
     const closed = await startGateway(provider, { inspect: false })
     expect(await statusOf(`${closed.url}/inspect`)).toBe(404)
+    const refused = { httpStatus: 404, method: 'GET', path: '/inspect' }
+    expect(closed.log.requests()).toEqual([refused])
   })
 
   test('ends with the gateway, which does not wait for viewers', async () => {

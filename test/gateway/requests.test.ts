@@ -285,4 +285,51 @@ describe('the log', () => {
     const everything = JSON.stringify(gateway.log.entries)
     for (const secret of ['private', '"hi"', 'key-one', 'wrong-key', API_KEY]) expect(everything).not.toContain(secret)
   })
+
+  test('has one for what no endpoint takes, too: its method and its path, but nothing that may be a key', async () => {
+    const gateway = await startGateway(await answering(), { env: { HEADGATE_API_KEYS: 'key-one' } })
+    const ask = async (path: string, init: RequestInit = {}) => {
+      const headers = { authorization: 'Bearer key-one' }
+      await (await fetch(gateway.url + path, { headers, ...init })).text()
+    }
+    await ask('/chat/completions?key=a-private-one', { method: 'POST', body: 'a very private prompt' })
+    await ask('/bot/a-private-key-in-a-path/x')
+    await ask('/v1/chat/completions', { method: 'PUT', body: 'a very private prompt' })
+    await ask('/v1/models/no-such-model')
+    await ask('/metrics', { headers: { authorization: 'Bearer wrong-key' } })
+    await ask('/api/v1/monitoring/rate-limit-stats?window_minutes=private')
+    await ask('/healthz', { method: 'POST' })
+    await ask('/v1/models')
+    const said = { level: 'info', message: 'http request' }
+    const line = (httpStatus: number, method: string, path: string, code?: string) => {
+      return { ...said, details: { httpStatus, method, path, code, tookMs: expect.any(Number) } }
+    }
+    expect(gateway.log.entries.filter(({ level }) => level !== 'debug')).toMatchObject([
+      line(404, 'POST', '/chat/completions', 'not_found'),
+      line(404, 'GET', '/bot/…/x', 'not_found'),
+      line(405, 'PUT', '/v1/chat/completions', 'method_not_allowed'),
+      line(404, 'GET', '/v1/models/no-such-model', 'model_not_found'),
+      line(401, 'GET', '/metrics', 'invalid_api_key'),
+      line(400, 'GET', '/api/v1/monitoring/rate-limit-stats', 'bad_request'),
+      line(405, 'POST', '/healthz', 'method_not_allowed'),
+      line(200, 'GET', '/v1/models'),
+    ])
+    const everything = JSON.stringify(gateway.log.entries)
+    for (const secret of ['private', 'key-one', 'wrong-key']) expect(everything).not.toContain(secret)
+  })
+
+  test('has none at info for who looks after the gateway', async () => {
+    const gateway = await startGateway(await answering())
+    for (const path of ['/healthz', '/readyz', '/metrics', '/', '/api/v1/monitoring/stats']) {
+      await (await fetch(gateway.url + path)).text()
+    }
+    const lines = gateway.log.entries.filter(({ message }) => message === 'http request')
+    expect(lines.map(({ level, details: { path } }) => [level, path])).toEqual([
+      ['debug', '/healthz'],
+      ['debug', '/readyz'],
+      ['debug', '/metrics'],
+      ['debug', '/'],
+      ['debug', '/api/v1/monitoring/stats'],
+    ])
+  })
 })

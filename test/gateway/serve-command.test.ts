@@ -107,6 +107,8 @@ describe('headgate serve', () => {
       .map((line) => JSON.parse(line))
     expect(lines.filter(({ msg }) => msg === 'http request')).toMatchObject([
       { httpStatus: 200, outcome: 'completed', attempts: 1, pool: 'glm', model: 'glm-4-plus' },
+      { httpStatus: 200, method: 'GET', path: '/v1/models' },
+      { httpStatus: 200, method: 'GET', path: '/readyz' },
     ])
     for (const secret of [PASSWORD, KEY, 'deepseek-key', 'private']) expect(output.stderr).not.toContain(secret)
   })

@@ -1,11 +1,10 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { performance } from 'node:perf_hooks'
-import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
-import { type Context, Hono, type HonoRequest } from 'hono'
+import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
-import { responseOf } from '../../http/respond.js'
 import { gateMetrics } from '../../observe/metrics.js'
 import type { DashboardFeed } from '../dashboard/feed.js'
 import { keyCheck } from './auth.js'
@@ -16,14 +15,8 @@ import { API_PATHS, type ApiPath, Front, isApiPath } from './front.js'
 import { monitoringRoutes } from './monitoring.js'
 import { strangerIn } from './origin.js'
 import { reply } from './reply.js'
+import { type GatewayEnv, type GatewayLogger, LINE, logOthers, say } from './request-log.js'
 import type { GatewayView } from './routes.js'
-
-/** Takes details and a message, as pino does. */
-export interface GatewayLogger {
-  info(details: object, message: string): void
-  warn(details: object, message: string): void
-  error(details: object, message: string): void
-}
 
 const READ_PATHS = [
   ...['/', '/inspect', '/events', '/metrics', '/healthz', '/readyz', '/v1/models', '/v1/models/:id{.+}'],
@@ -73,14 +66,13 @@ function gatewayApp(
   logger: GatewayLogger,
   feed: DashboardFeed,
   { refuse, govern }: { readonly refuse: Refuse; readonly govern: Govern },
-): Hono<{ Bindings: HttpBindings }> {
-  const app = new Hono<{ Bindings: HttpBindings }>()
+): Hono<GatewayEnv> {
+  const app = new Hono<GatewayEnv>()
+  app.use(logOthers(logger))
   for (const path of view.apiKeys.length > 0 ? ['/v1/*', '/api/*', '/events', '/metrics'] : ['*']) {
-    app.use(path, async ({ env }, next) => {
-      const answer = refuse(env.incoming.headers)
-      if (!answer) return next()
-      logger.info({ httpStatus: answer.status, ...answer.log }, 'http request')
-      return responseOf(answer)
+    app.use(path, async (context, next) => {
+      const answer = refuse(context.env.incoming.headers)
+      return answer ? say(context, answer) : next()
     })
   }
   for (const path of API_PATHS) {
@@ -88,15 +80,16 @@ function gatewayApp(
       await govern(path, incoming, outgoing)
       return RESPONSE_ALREADY_SENT
     })
-    app.all(path, ({ req }) => wrongMethod(req, 'POST'))
+    app.all(path, (context) => wrongMethod(context, 'POST'))
   }
   app.get('/v1/models', (context) => context.json({ object: 'list', data: modelsOf(view) }))
   app.route('/api/v1/monitoring', monitoringRoutes(gate))
-  app.get('/v1/models/:id{.+}', ({ req }) => {
-    const model = modelsOf(view).find(({ id }) => id === req.param('id'))
+  app.get('/v1/models/:id{.+}', (context) => {
+    const asked = context.req.param('id')
+    const model = modelsOf(view).find(({ id }) => id === asked)
     if (model) return Response.json(model)
-    const message = `the model ${JSON.stringify(req.param('id').slice(0, 100))} does not exist`
-    return responseOf(errorAnswer(404, message, { code: 'model_not_found', param: 'model' }))
+    const message = `the model ${JSON.stringify(asked.slice(0, 100))} does not exist`
+    return say(context, errorAnswer(404, message, { code: 'model_not_found', param: 'model' }))
   })
   app.route('/', dashboardRoutes(feed))
   const metrics = gateMetrics(gate)
@@ -105,11 +98,12 @@ function gatewayApp(
   )
   app.get('/healthz', (context) => context.json({ status: 'ok' }))
   app.get('/readyz', (context) => readiness(gate, context))
-  for (const path of READ_PATHS) app.all(path, ({ req }) => wrongMethod(req, 'GET, HEAD'))
-  app.notFound(({ req }) =>
-    responseOf(errorAnswer(404, `no such endpoint: ${req.method} ${req.path}`, { code: 'not_found' })),
-  )
-  app.onError((error) => responseOf(internalError(logger, error)))
+  for (const path of READ_PATHS) app.all(path, (context) => wrongMethod(context, 'GET, HEAD'))
+  app.notFound((context) => {
+    const { method, path } = context.req
+    return say(context, errorAnswer(404, `no such endpoint: ${method} ${path}`, { code: 'not_found' }))
+  })
+  app.onError((error, context) => say(context, internalError(logger, error)))
   return app
 }
 
@@ -136,16 +130,17 @@ function internalError(logger: GatewayLogger, error: Error): Answer {
   return errorAnswer(500, 'internal error', { code: 'internal_error' })
 }
 
-function wrongMethod({ path, method }: HonoRequest, allow: string): Response {
+function wrongMethod(context: Context<GatewayEnv>, allow: string): Response {
+  const { path, method } = context.req
   const message = `${path.slice(0, 100)}: expected ${allow.replace(', ', ' or ')}, got ${method}`
-  return responseOf(errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow } }))
+  return say(context, errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow } }))
 }
 
 /** One line a request: of a stream when it has ended. */
 function logWhenOver(logger: GatewayLogger, { status, body, log }: Answer, sinceMs: number): void {
   const write = (ended?: object) => {
     const tookMs = Math.round(performance.now() - sinceMs)
-    logger.info({ httpStatus: status, ...log, ...ended, tookMs }, 'http request')
+    logger.info({ httpStatus: status, ...log, ...ended, tookMs }, LINE)
   }
   if (typeof body === 'string') write()
   else void body.ended.then(write)

@@ -1,4 +1,7 @@
-import { IncomingMessage, type ServerOptions, type ServerResponse } from 'node:http'
+import { IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { type Answer, errorAnswer } from '../../http/openai-error.js'
+import { JSON_TYPE } from '../../http/respond.js'
 
 /** What one client may take of a gateway's memory and time. */
 export interface ConnectionLimits {
@@ -57,5 +60,44 @@ class UpgradableMessage extends IncomingMessage {
 export function cutOffWhenStalled(response: ServerResponse, { stallTimeoutMs }: ConnectionLimits): void {
   response.setTimeout(stallTimeoutMs, () => {
     if (response.socket && response.socket.writableLength > 0) response.destroy()
+  })
+}
+
+const MALFORMED = errorAnswer(400, 'the request is no well-formed HTTP/1.1', { code: 'malformed_request' })
+/** By the codes of Node's errors. */
+const REFUSALS: Readonly<Record<string, Answer>> = {
+  HPE_HEADER_OVERFLOW: errorAnswer(431, 'the headers are too large', { code: 'headers_too_large' }),
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: errorAnswer(413, 'the chunk extensions are too large', { code: 'request_too_large' }),
+  ERR_HTTP_REQUEST_TIMEOUT: errorAnswer(408, 'the request took too long to come', { code: 'request_timeout' }),
+}
+const REASONS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  408: 'Request Timeout',
+  413: 'Payload Too Large',
+  431: 'Request Header Fields Too Large',
+}
+
+/**
+ * Answers what is no request, or not all of one, in the usual shape, and ends its connection. Of a request that had begun its
+ * own line tells; `onRefused` is told of the others.
+ */
+export function refuseBroken(
+  server: Server,
+  responseOn: (socket: Socket) => ServerResponse | undefined,
+  onRefused: (answer: Answer) => void,
+): void {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    const response = responseOn(socket)
+    // One that is just gone sent nothing that could be answered.
+    const isGone = !socket.writable || error.code === 'ECONNRESET' || error.code === 'EPIPE'
+    if (isGone || response?.headersSent) {
+      socket.destroy()
+      return
+    }
+    const answer = REFUSALS[error.code ?? ''] ?? MALFORMED
+    const { status, body } = answer
+    const head = `HTTP/1.1 ${status} ${REASONS[status]}\r\nconnection: close\r\ncontent-type: ${JSON_TYPE['content-type']}\r\n`
+    socket.end(`${head}content-length: ${Buffer.byteLength(String(body))}\r\n\r\n${body}`, () => socket.destroy())
+    if (!response) onRefused(answer)
   })
 }

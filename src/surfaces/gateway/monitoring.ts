@@ -1,8 +1,8 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { HeadgateError } from '../../errors.js'
 import type { Headgate } from '../../gate.js'
-import { errorAnswer } from '../../http/openai-error.js'
-import { responseOf } from '../../http/respond.js'
+import { type Answer, errorAnswer } from '../../http/openai-error.js'
+import { type GatewayEnv, say } from './request-log.js'
 
 const MAX_SHOWN = 100
 const DEFAULT_WINDOW_MINUTES = 60
@@ -10,25 +10,22 @@ const WINDOW = 'window_minutes'
 const FRESH = { 'cache-control': 'no-store' }
 
 /** The monitoring API: `stats` and `rate-limit-stats`, as `docs/monitoring.schema.json` describes them. */
-export function monitoringRoutes(gate: Headgate): Hono {
-  const app = new Hono()
-  app.get('/stats', async ({ req, json }) => {
-    const problem = unexpected(req.queries(), [])
-    return problem ?? json(await gate.monitoring(), 200, FRESH)
-  })
-  app.get('/rate-limit-stats', async ({ req, json }) => {
-    const problem = unexpected(req.queries(), [WINDOW])
-    if (problem) return problem
-    const text = req.query(WINDOW) ?? String(DEFAULT_WINDOW_MINUTES)
+export function monitoringRoutes(gate: Headgate): Hono<GatewayEnv> {
+  const app = new Hono<GatewayEnv>()
+  const looked = async (context: Context<GatewayEnv>, problem: Answer | undefined, look: () => Promise<object>) =>
+    problem ? say(context, problem) : context.json(await look(), 200, FRESH)
+  app.get('/stats', (context) => looked(context, unexpected(context.req.queries(), []), () => gate.monitoring()))
+  app.get('/rate-limit-stats', (context) => {
+    const text = context.req.query(WINDOW) ?? String(DEFAULT_WINDOW_MINUTES)
     const windowMinutes = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
-    if (!(windowMinutes >= 1 && windowMinutes <= 1440)) {
-      return refusal(WINDOW, `expected a whole number from 1 to 1440, got ${shown(text)}`)
-    }
-    return json(await gate.rateLimitStats({ windowMinutes }), 200, FRESH)
+    const isWrong = !(windowMinutes >= 1 && windowMinutes <= 1440)
+    const wrong = isWrong ? refusal(WINDOW, `expected a whole number from 1 to 1440, got ${shown(text)}`) : undefined
+    const problem = unexpected(context.req.queries(), [WINDOW]) ?? wrong
+    return looked(context, problem, () => gate.rateLimitStats({ windowMinutes }))
   })
-  app.onError((error) => {
+  app.onError((error, context) => {
     if (!(error instanceof HeadgateError && error.code === 'BAD_REQUEST')) throw error
-    return responseOf(errorAnswer(404, error.message, { code: 'not_found' }))
+    return say(context, errorAnswer(404, error.message, { code: 'not_found' }))
   })
   return app
 }
@@ -37,7 +34,7 @@ export function monitoringRoutes(gate: Headgate): Hono {
 function unexpected(
   queries: Readonly<Record<string, readonly string[]>>,
   known: readonly string[],
-): Response | undefined {
+): Answer | undefined {
   for (const [name, values] of Object.entries(queries)) {
     if (!known.includes(name)) {
       const expected = known.length === 0 ? 'no query parameter' : `no other query parameter than ${known.join(', ')}`
@@ -48,8 +45,8 @@ function unexpected(
   return undefined
 }
 
-function refusal(param: string, expected: string): Response {
-  return responseOf(errorAnswer(400, `${param}: ${expected}`, { code: 'bad_request', param }))
+function refusal(param: string, expected: string): Answer {
+  return errorAnswer(400, `${param}: ${expected}`, { code: 'bad_request', param })
 }
 
 function shown(text: string): string {

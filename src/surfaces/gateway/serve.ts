@@ -6,10 +6,17 @@ import { HeadgateError } from '../../errors.js'
 import type { Headgate } from '../../gate.js'
 import { createHeadgate } from '../../headgate.js'
 import { Registry } from '../../registry.js'
-import { type GatewayLogger, gatewayListener } from './app.js'
-import { CONNECTION_LIMITS, type ConnectionLimits, cutOffWhenStalled, serverOptionsOf } from './connections.js'
+import { gatewayListener } from './app.js'
+import {
+  CONNECTION_LIMITS,
+  type ConnectionLimits,
+  cutOffWhenStalled,
+  refuseBroken,
+  serverOptionsOf,
+} from './connections.js'
 import { DashboardFeed } from '../dashboard/feed.js'
 import { isLoopback } from './origin.js'
+import { type GatewayLogger, LINE } from './request-log.js'
 import { gatewayView } from './routes.js'
 import { acceptInspectors } from './upgrade.js'
 
@@ -61,7 +68,13 @@ export async function startServer(setup: ServerOptions): Promise<RunningServer> 
       unanswered.set(number, response)
       response.once('close', () => unanswered.delete(number))
     })
-    const inspectors = acceptInspectors(server, gate, view, options.inspect)
+    const refused = (details: object) => logger.info(details, LINE)
+    refuseBroken(
+      server,
+      (socket) => [...unanswered].find((response) => response.socket === socket),
+      ({ status: httpStatus, log }) => refused({ httpStatus, ...log }),
+    )
+    const inspectors = acceptInspectors(server, gate, view, { inspect: options.inspect, refused })
     await listen(server, port, host)
     return {
       url: urlOf(server, host),
