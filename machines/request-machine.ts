@@ -216,14 +216,19 @@ export const requestMachine = machineSetup.createMachine({
     },
     done: { type: 'final' },
   },
-  output: ({ context }) => ({
+  output: ({ context }) => requestOutputOf(context),
+})
+
+/** What a request in `done` ends with. */
+export function requestOutputOf(context: RequestContext): RequestOutput {
+  return {
     status: context.status ?? 'failed',
     attempts: context.attempt,
     code: outcomeCode(context),
     degradeReason: context.degradeReason,
     via: context.via,
-  }),
-})
+  }
+}
 
 function outcomeCode({ status, degradeReason, failure }: RequestContext): ErrorCode | undefined {
   if (status === 'completed') return undefined

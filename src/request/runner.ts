@@ -20,7 +20,7 @@ import {
   outcomeOf,
   type RequestSpec,
 } from './entry.js'
-import { withKnownStart } from './first-snapshot.js'
+import { withKnownSteps } from './known-steps.js'
 import { Follower, type Heard } from './follower.js'
 import { Inspection } from './inspection.js'
 import { LiveRequests } from './live.js'
@@ -93,7 +93,7 @@ export class RequestRunner {
         stopDegrading: effect((entry) => this.#degrading.stop(entry)),
       },
     })
-    this.#machine = withKnownStart(machine)
+    this.#machine = withKnownSteps(machine)
   }
 
   /** Requests not done yet. */
