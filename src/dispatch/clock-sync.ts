@@ -1,3 +1,5 @@
+import type { ExchangeReply } from '../limits/store.js'
+
 /** Relative drift allowed between this machine's clock and the store's. */
 const DRIFT = 200e-6
 /** More than that is no step, as long as NTP may have slewed the store's clock by it. */
@@ -14,6 +16,7 @@ export class ClockSync {
   #lower = Number.NEGATIVE_INFINITY
   #upper = Number.POSITIVE_INFINITY
   #atMs = 0
+  #course = ''
 
   get synced(): boolean {
     return this.#upper !== Number.POSITIVE_INFINITY
@@ -22,9 +25,10 @@ export class ClockSync {
   /**
    * Takes a reply in. Returns 0, or by how much, in ms, the store's clock stepped ahead at most, when what is known of it
    * proves that it did: then what it dropped from its windows since can't be trusted. (Running behind only makes windows
-   * longer.)
+   * longer.) Of another `course` (see below) earlier replies say nothing: a step back that is shorter than this reply was on
+   * its way crosses no bounds, yet by those from before it dates would come early.
    */
-  observe(storeMs: number, sentMs: number, receivedMs: number): number {
+  observe(storeMs: number, sentMs: number, receivedMs: number, course = ''): number {
     const elapsedMs = receivedMs - this.#atMs
     const widenMs = elapsedMs * DRIFT
     const [before, after] = [this.#lower - widenMs, this.#upper + widenMs]
@@ -34,7 +38,8 @@ export class ClockSync {
     const low = Math.max(lower, before)
     const high = Math.min(upper, after)
     // Bounds that cross mean that one of the clocks stepped: only the newest reply counts.
-    const crossed = low > high
+    const crossed = low > high || course !== this.#course
+    this.#course = course
     this.#lower = crossed ? lower : low
     this.#upper = crossed ? upper : high
     this.#atMs = receivedMs
@@ -60,4 +65,9 @@ export class ClockSync {
   localWhen(storeMs: number): number {
     return (storeMs - this.#lower - this.#atMs * DRIFT) / (1 - DRIFT)
   }
+}
+
+/** What store time goes by: another once the store's clock was set back, or is another server's. */
+export function courseOf({ epoch, setBackMs }: Pick<ExchangeReply, 'epoch' | 'setBackMs'>): string {
+  return `${epoch} ${setBackMs}`
 }

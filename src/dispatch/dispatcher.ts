@@ -4,7 +4,7 @@ import { dispatcherMachine } from '../../machines/dispatcher-machine.js'
 import type { DispatcherState } from '../../machines/vocabulary.js'
 import type { ControlChange, ExchangeReply, GroupSpec, GroupUsage } from '../limits/store.js'
 import { Alarms } from './alarms.js'
-import { ClockSync } from './clock-sync.js'
+import { ClockSync, courseOf } from './clock-sync.js'
 import { Outlook } from './outlook.js'
 import type { Grant, GrantEnd, TokenRequest } from './grant.js'
 import { Grants } from './grants.js'
@@ -278,7 +278,7 @@ export class Dispatcher {
   #absorb(batch: Batch, reply: ExchangeReply, receivedMs: number): void {
     const { spec, onNews } = this.#options
     // The reply to a repeated batch may be that of its first sending.
-    const aheadMs = this.#sync.observe(reply.readMs, batch.firstSentMs, receivedMs)
+    const aheadMs = this.#sync.observe(reply.readMs, batch.firstSentMs, receivedMs, courseOf(reply))
     // Before anything else: by this clock the journal would be out of date, and a jump over the lease's end fences too.
     if (aheadMs > 0) {
       this.#distrust = true

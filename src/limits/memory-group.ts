@@ -295,6 +295,7 @@ export class MemoryGroup {
     return {
       nowMs,
       readMs: nowMs + round.fractionMs,
+      setBackMs: this.#time.setBackMs,
       epoch: this.#epoch,
       version: this.#version,
       fenced,

@@ -96,16 +96,18 @@ type ReplyPlaces = readonly [
   poolWords: ExchangeReply['poolWords'],
   limitWords: ExchangeReply['limitWords'],
   share: readonly [roster: readonly string[], floors: readonly number[]] | null,
+  setBackMs: number,
 ]
 
 export function decodeReply(text: string): ExchangeReply {
   const [readMs, epoch, version, fenced, learnUntilMs, grants, refused, retryAtMs, restate, ...rest] = JSON.parse(
     text,
   ) as ReplyPlaces
-  const [handoffs, queues, coolDowns, paused, ceilings, overrides, used, poolWords, limitWords, share] = rest
+  const [handoffs, queues, coolDowns, paused, ceilings, overrides, used, poolWords, limitWords, share, setBackMs] = rest
   return {
     nowMs: Math.floor(readMs),
     readMs,
+    setBackMs,
     epoch,
     version,
     fenced: fenced === 1,

@@ -3,6 +3,11 @@ export class StoreTime {
   #lastMs = 0
   #offsetMs = 0
 
+  /** How far this runs ahead of the clock by now. */
+  get setBackMs(): number {
+    return this.#offsetMs
+  }
+
   /** What `read` would say. */
   peek(rawMs: number): number {
     return Math.max(this.#lastMs, Math.floor(rawMs) + this.#offsetMs)

@@ -119,6 +119,8 @@ export interface ExchangeReply {
   readonly nowMs: number
   /** The same reading to the µs. */
   readonly readMs: number
+  /** By how much store time was kept from going back so far: once that rises, readings from before say nothing any more. */
+  readonly setBackMs: number
   readonly epoch: string
   /** Rises with every exchange. */
   readonly version: number

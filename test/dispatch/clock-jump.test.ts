@@ -71,6 +71,33 @@ describe('a store whose clock jumps ahead', () => {
     expect(wait.grants).toHaveLength(1)
   })
 
+  test('that is set back, as a slow process hears late: what it is granted then goes out no earlier than dated', async () => {
+    const fleet = fleetOf(1, 10, 5_000)
+    const slow = await fleet.join({ leaseMs: LONG_LEASE_MS })
+    const other = await fleet.join({ leaseMs: LONG_LEASE_MS })
+    slow.dispatcher.settle(await slow.send(), {})
+    await fleet.clock.advanceAsync(4_700)
+    await other.send({ draws: [1] })
+    const deliver = slow.store.holdRequests()
+    const dates: number[] = []
+    const wait = slow.ask({
+      onGrant: (grant) => {
+        if (slow.dispatcher.maySend(grant)) dates.push(grant.notBeforeMs - fleet.usage().nowMs)
+        slow.dispatcher.settle(grant, dates.length > 0 ? {} : { unsent: true })
+      },
+    })
+    await fleet.clock.advanceAsync(300)
+    // What passed since the store was last asked is lost to its clock: less than the slow one's question takes.
+    fleet.storeAheadMs -= 20_000
+    await other.send({ draws: [1] })
+    await fleet.clock.advanceAsync(100)
+    deliver()
+    await fleet.clock.advanceAsync(2_000)
+    expect(dates).toHaveLength(1)
+    expect(dates[0]).toBeLessThanOrEqual(0)
+    expect(wait.refusals).toEqual([])
+  })
+
   test('that falls behind only makes windows longer', async () => {
     const fleet = fleetOf(1, 10)
     const process = await fleet.join()

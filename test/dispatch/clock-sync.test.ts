@@ -50,6 +50,26 @@ describe('ClockSync', () => {
     expect(other.observe(5_000, 1_000, 4_002)).toBe(0)
   })
 
+  test('of a clock that was set back earlier replies say nothing, though the way is slower than the step was long', () => {
+    const step = fc.record({ byMs: fc.nat(300), gapMs: fc.nat(2_000), thereMs: fc.nat(400), backMs: fc.nat(400) })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1 }), (steps) => {
+        const sync = new ClockSync()
+        let [localMs, setBackMs] = [1e6, 0]
+        sync.observe(localMs, localMs, localMs)
+        for (const { byMs, gapMs, thereMs, backMs } of steps) {
+          const sentMs = localMs + gapMs
+          setBackMs += byMs
+          const storeMs = sentMs + thereMs - setBackMs
+          localMs = sentMs + thereMs + backMs
+          expect(sync.observe(storeMs, sentMs, localMs, `${setBackMs}`)).toBe(0)
+          expect(sync.earliest(localMs)).toBeLessThanOrEqual(localMs - setBackMs)
+          expect(sync.latest(localMs)).toBeGreaterThanOrEqual(localMs - setBackMs)
+        }
+      }),
+    )
+  })
+
   test('a clock that NTP slewed for ten minutes has not jumped', () => {
     const sync = new ClockSync()
     sync.observe(1_000, 0, 2)

@@ -190,11 +190,13 @@ contract('grants', (world) => {
 
   test('time never goes back and never stands still', async () => {
     const a = await open(requests(1))
-    const { nowMs } = await a.ask([{}])
+    const { nowMs, setBackMs } = await a.ask([{}])
+    expect(setBackMs).toBe(0)
+    advance(1_000)
     advance(-3_600_000)
-    expect((await a.ask()).nowMs).toBe(nowMs)
+    expect(await a.ask()).toMatchObject({ nowMs, setBackMs: 3_599_000 })
     advance(5)
-    expect((await a.ask()).nowMs).toBe(nowMs + 5)
+    expect(await a.ask()).toMatchObject({ nowMs: nowMs + 5, setBackMs: 3_599_000 })
   })
 
   test('at idle the sums equal the live buckets, which are none', async () => {

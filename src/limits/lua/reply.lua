@@ -136,6 +136,6 @@ else
     .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. format('%.0f,%d,[', retryAt, restate)
     .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. text(coolDowns) .. '],['
     .. text(paused) .. '],[' .. text(ceilings) .. '],[' .. text(over) .. '],[' .. text(used)
-    .. '],[' .. text(poolWords) .. '],[' .. text(limitWords) .. '],' .. share .. ']'
+    .. '],[' .. text(poolWords) .. '],[' .. text(limitWords) .. '],' .. share .. format(',%.0f]', offset)
   if isLive then call('HSET', base .. 'last', me, result) end
 end
