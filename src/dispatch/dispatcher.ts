@@ -277,6 +277,15 @@ export class Dispatcher {
 
   #absorb(batch: Batch, reply: ExchangeReply, receivedMs: number): void {
     const { spec, onNews } = this.#options
+    const { joined } = this.#session
+    this.#isolation.end()
+    if (batch.exchange.seq === 0 && !reply.fenced) {
+      // A knock, and the lease is alive: the reply is an old one. What was sent last may be applied: a new id leaves no doubt.
+      this.#session.rejoin()
+      this.#forget()
+      this.#wanted = true
+      return
+    }
     // The reply to a repeated batch may be that of its first sending.
     const aheadMs = this.#sync.observe(reply.readMs, batch.firstSentMs, receivedMs, courseOf(reply))
     // Before anything else: by this clock the journal would be out of date, and a jump over the lease's end fences too.
@@ -284,15 +293,6 @@ export class Dispatcher {
       this.#distrust = true
       this.#session.journal.shift(aheadMs)
       onNews({ group: spec.group, type: 'clock-distrusted', state: this.state })
-    }
-    const { joined } = this.#session
-    this.#isolation.end()
-    if (batch.exchange.seq === 0 && !reply.fenced) {
-      // A knock, and the lease is still alive. What was sent last may be applied or not: a new process id leaves no doubt.
-      this.#session.rejoin()
-      this.#forget()
-      this.#wanted = true
-      return
     }
     this.#session.answered(batch, reply, Math.ceil(aheadMs))
     this.#follow(reply)

@@ -235,6 +235,22 @@ describe('a process cut off from the store', () => {
     expect(books.worst()).toBeLessThanOrEqual(REQUESTS)
   })
 
+  test('that finds its lease alive is told of the time before, which says nothing of the clock', async () => {
+    const fleet = fleetOf(100, 4, WINDOW_MS)
+    const cut = await fleet.join(OPTIONS)
+    await cut.send()
+    cut.store.lose = 'reply'
+    await fleet.clock.advanceAsync(LEASE_MS)
+    cut.store.lose = undefined
+    await fleet.clock.advanceAsync(2_000)
+    // Knocks once its lease is over by its own reckoning; the batch whose reply was lost has renewed it.
+    const knock = cut.store.log.find(({ exchange: { seq }, reply }) => seq === 0 && reply)
+    expect(knock!.reply!.fenced).toBe(false)
+    expect(knock!.reply!.nowMs).toBeLessThan(knock!.atMs)
+    expect(cut.newsOf('clock-distrusted')).toEqual([])
+    expect(cut.dispatcher.state).toBe('synced')
+  })
+
   test('whose share of the slots is none says that it can grant nothing', async () => {
     const fleet = fleetOf(100, 1, WINDOW_MS)
     const cut = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]
