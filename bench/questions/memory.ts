@@ -1,6 +1,7 @@
 import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request-machine.js'
 import { functionGate, noop } from '../harness/gate.js'
+import { heapUsed } from '../harness/heap.js'
 import type { Bench, Case, Metrics, Question } from '../harness/question.js'
 
 /** One an hour: the first goes, all others wait. */
@@ -14,17 +15,7 @@ interface Job {
   readonly count: number
 }
 
-/** Bytes in use when everything that nobody refers to is gone. */
-async function heapUsed(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    globalThis.gc?.()
-  }
-  return process.memoryUsage().heapUsed
-}
-
 async function weigh({ count }: Job, add: (index: number) => unknown): Promise<Metrics> {
-  if (!globalThis.gc) throw new Error('expected to run with --expose-gc')
   for (let i = 0; i < FIRST; i++) add(i)
   const before = await heapUsed()
   for (let i = 0; i < count; i++) {
