@@ -80,10 +80,19 @@ export interface OutcomeEvent {
 /** What the dispatcher of a group lived through. */
 export interface DispatcherEventNotice {
   readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor' | 'limit-differs'
+  readonly type:
+    | 'state'
+    | 'fenced'
+    | 'clock-distrusted'
+    | 'store-error'
+    | 'on-floor'
+    | 'limit-differs'
+    | 'config-differs'
   readonly state: DispatcherState
   /** With `limit-differs`, once for each value: as this process is configured, and what the whole fleet goes by. */
   readonly limit?: { readonly id: string; readonly here: number; readonly fleet: number }
+  /** With `config-differs`: how many processes of the fleet keep other limits (dimensions, windows, guard or slack). */
+  readonly others?: number
   readonly cause?: unknown
 }
 

@@ -3,12 +3,16 @@ import type { PoolStats } from './gate-types.js'
 import type { PoolPlan } from './limits/plan.js'
 
 /** What the dispatcher knows of a pool's limits beyond their configuration. */
-export function limitStatsOf(dispatcher: Dispatcher, plan: PoolPlan): Pick<PoolStats, 'ceilings' | 'coolDownMs'> {
+export function limitStatsOf(
+  dispatcher: Dispatcher,
+  plan: PoolPlan,
+): Pick<PoolStats, 'ceilings' | 'coolDownMs' | 'configuredOtherwise'> {
   const { known, spec } = dispatcher
   const own = new Set([...plan.own.requests, ...plan.own.tokens, ...plan.own.concurrency])
   const learned = known.ceilings.filter(([index]) => own.has(index))
   return {
     ceilings: Object.fromEntries(learned.map(([index, value]) => [spec.limits[index]!.id, value])),
+    configuredOtherwise: known.others,
     coolDownMs: dispatcher.outlook.coolDownMs(plan.index),
   }
 }

@@ -16,6 +16,8 @@ export interface PoolStats {
   readonly provider429: Readonly<Record<string, number>>
   /** Limits that the provider has shown to be lower than configured, by limit id. */
   readonly ceilings: Readonly<Record<string, number>>
+  /** Processes of the fleet that keep other limits in this pool's group: other dimensions, windows, guard or slack. */
+  readonly configuredOtherwise: number
   /** Left of the fleet's cool-down, in ms; `Infinity` while paused, 0 for neither. */
   readonly coolDownMs: number
   /** What was learned of how many LLM tokens requests take, by model. */

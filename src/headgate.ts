@@ -11,6 +11,7 @@ import { GateEmitter } from './events.js'
 import { Headgate } from './gate.js'
 import type { GatePool, ModelRoute } from './gate-pool.js'
 import { Intake } from './intake/intake.js'
+import { kindOf, nameOfKind } from './limits/kind.js'
 import { MemoryStore } from './limits/memory-store.js'
 import { type GroupPlan, planGroups } from './limits/plan.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
@@ -123,7 +124,7 @@ function buildDispatcher(
     store,
     clock,
     random: Math.random,
-    name: randomUUID(),
+    name: nameOfKind(randomUUID(), kindOf(plan.spec)),
     slackMs: plan.pools.map(({ name }) => config.pools.get(name)!.slackMs),
     leaseMs: LEASE_MS,
     isolatedMs: config.isolatedMaxMs,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ResolvedConfig } from './config.js'
 import type { HeadgateError } from './errors.js'
+import { kindIn, kindOf } from './limits/kind.js'
 import { planGroups } from './limits/plan.js'
 import { RedisHealth } from './limits/redis-health.js'
 import { RedisConnection, RedisStore } from './limits/redis-store.js'
@@ -16,6 +17,8 @@ import { fleetState, poolsOf, processesOf, totalsOf } from './observe/monitoring
 export interface ObservedGroup {
   readonly spec: GroupSpec
   readonly usage: GroupUsage
+  /** Processes that keep other limits under this group than this config says. */
+  readonly configuredOtherwise: number
 }
 
 /** Looks at a fleet in Redis without being part of it: it joins nothing, holds nothing and is never waited for. */
@@ -50,7 +53,12 @@ export function observeFleet(config: ResolvedConfig): FleetObserver | undefined 
     tryScripts: () => tryScripts(connection, namespace),
     async usage() {
       const all = await usages()
-      return plans.map(({ spec }, index) => ({ spec, usage: all[index]! }))
+      return plans.map(({ spec }, index) => {
+        const usage = all[index]!
+        const kind = kindOf(spec)
+        const others = Object.keys(usage.processes).filter((id) => kindIn(id) !== kind)
+        return { spec, usage, configuredOtherwise: others.length }
+      })
     },
     async stats() {
       // It hears the questions that it asks itself, and has nothing to write.

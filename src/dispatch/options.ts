@@ -30,9 +30,18 @@ export interface DispatcherOptions {
 
 export interface DispatcherNews {
   readonly group: string
-  readonly type: 'state' | 'fenced' | 'clock-distrusted' | 'store-error' | 'on-floor' | 'limit-differs'
+  readonly type:
+    | 'state'
+    | 'fenced'
+    | 'clock-distrusted'
+    | 'store-error'
+    | 'on-floor'
+    | 'limit-differs'
+    | 'config-differs'
   readonly state: DispatcherState
   /** That the fleet goes by another value than this process is configured with: an operator's, or another process's. */
   readonly limit?: { readonly id: string; readonly here: number; readonly fleet: number }
+  /** With `config-differs`: how many processes of the fleet keep other limits (dimensions, windows, guard or slack). */
+  readonly others?: number
   readonly cause?: unknown
 }

@@ -30,6 +30,8 @@ export interface Known
   extends Pick<ExchangeReply, 'used' | 'ceilings' | 'coolDowns' | 'paused' | 'overrides' | 'queues'>,
     Pick<ExchangeReply, 'poolWords' | 'limitWords'> {
   readonly roster: readonly string[]
+  /** How many on the roster keep other limits than this process. */
+  readonly others: number
   readonly floors: readonly number[]
   readonly usedAsOfMs: number
 }
@@ -45,16 +47,14 @@ export class Session {
   readonly journal: Journal
   readonly known: Known = {
     roster: [],
+    others: 0,
     floors: [],
     used: [],
     usedAsOfMs: 0,
     ceilings: [],
     coolDowns: [],
     paused: [],
-    overrides: [],
-    poolWords: [],
-    limitWords: [],
-    queues: [],
+    ...{ overrides: [], poolWords: [], limitWords: [], queues: [] },
   }
   readonly words: Words
   /** For how long anything it spent may count. */
@@ -77,7 +77,7 @@ export class Session {
     private readonly name: string,
   ) {
     this.journal = new Journal(options.spec.limits)
-    this.words = new Words(options.spec, this.known)
+    this.words = new Words(options.spec, this.known, name)
     this.#memoryMs = Math.max(options.leaseMs, ...options.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs))
   }
 

@@ -1,3 +1,4 @@
+import { kindIn } from '../limits/kind.js'
 import type { ControlChange, GroupSpec } from '../limits/store.js'
 import type { DispatcherNews } from './options.js'
 import type { Known } from './session.js'
@@ -13,9 +14,14 @@ export class Words {
   /** By limit id, the last value of the fleet that was told of, or said here. */
   readonly #told = new Map<string, number>()
 
+  /** Kinds that others of the fleet are of, once told of. */
+  readonly #strange = new Set<string>()
+  #roster: Known['roster'] = []
+
   constructor(
     private readonly spec: GroupSpec,
     private readonly known: Known,
+    private readonly name: string,
   ) {}
 
   said(change: ControlChange, nowMs: number): void {
@@ -24,14 +30,26 @@ export class Words {
     this.#apply(change)
   }
 
-  /** Tells of limits that stand otherwise than they are configured here, of each value once. */
-  differ(tell: (news: Pick<DispatcherNews, 'type' | 'limit'>) => void): void {
+  /** Tells of limits that stand otherwise than they are configured here, and of processes that keep others; of each once. */
+  differ(tell: (news: Pick<DispatcherNews, 'type' | 'limit' | 'others'>) => void): void {
+    this.#differInKind(tell)
     for (const [index, fleet] of this.known.overrides) {
       const { id, limit: here } = this.spec.limits[index]!
       if (this.#told.get(id) === fleet) continue
       this.#told.set(id, fleet)
       tell({ type: 'limit-differs', limit: { id, here, fleet } })
     }
+  }
+
+  #differInKind(tell: (news: Pick<DispatcherNews, 'type' | 'others'>) => void): void {
+    if (this.known.roster === this.#roster) return
+    this.#roster = this.known.roster
+    const own = kindIn(this.name)
+    const strangers = this.#roster.map(kindIn).filter((kind) => kind !== own)
+    Object.assign(this.known, { others: strangers.length })
+    if (strangers.every((kind) => this.#strange.has(kind))) return
+    for (const kind of strangers) this.#strange.add(kind)
+    tell({ type: 'config-differs', others: strangers.length })
   }
 
   /** The answer to a batch was taken in: what was sent before a word may not know of it. */

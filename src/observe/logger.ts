@@ -38,7 +38,7 @@ function onceATurn(): DestinationStream & { flushSync(): void } {
   }
 }
 
-const LOUD: ReadonlySet<string> = new Set(['fenced', 'clock-distrusted', 'limit-differs'])
+const LOUD: ReadonlySet<string> = new Set(['fenced', 'clock-distrusted', 'limit-differs', 'config-differs'])
 
 /** Logs the gate's life: one line a request at info, transitions at debug. Events carry no prompt and no key. */
 export function logEvents(events: GateEmitter, logger: GateLogger): void {

@@ -241,6 +241,20 @@ describe('headgate doctor', () => {
     expect(beside.answers[1]).toMatch(/pools of the same name are governed in namespace .*observed too/)
   })
 
+  it('warns of processes that keep other limits than the config it is given', async () => {
+    const limits = { concurrency: 5, requests: '9/1m' }
+    const glm = { provider: 'glm', apiKey: KEY, baseURL: simulator.baseURL, limits }
+    const gate = createHeadgate({ redis: redis.url, namespace: 'mixed', pools: { glm } })
+    await gate.ready()
+    onTestFinished(() => gate.close())
+    const { code, check } = await examine(environment(redis.url, { HEADGATE_NAMESPACE: 'mixed' }))
+    expect(code).toBe(0)
+    expect(check('group.pool:glm.config')).toMatchObject({
+      status: 'warning',
+      said: '1 process keeps other limits than this config: other dimensions or windows, guardMs or slackMs',
+    })
+  })
+
   it('warns of a long window that is spent', async () => {
     const limits = { requests: ['2/1d', '2/1m'] as const, concurrency: 5 }
     const glm = { provider: 'glm', apiKey: KEY, baseURL: simulator.baseURL, limits }

@@ -59,6 +59,8 @@ export interface ProcessOptions {
   readonly leaseMs?: number
   readonly isolatedMs?: number
   readonly holdUntilCallDeadline?: boolean
+  /** What limits it keeps, as its name tells. */
+  readonly kind?: string
   /** Of each pool. */
   readonly slackMs?: readonly number[]
 }
@@ -91,7 +93,7 @@ export class Process {
       store: this.store,
       clock: this.clock,
       random: () => 0.5,
-      name: `process-${fleet.processes.length + 1}`,
+      name: `process-${fleet.processes.length + 1}${options.kind ? `~${options.kind}` : ''}`,
       slackMs: options.slackMs ?? fleet.spec.pools.map(() => SLACK_MS),
       leaseMs,
       isolatedMs,

@@ -34,6 +34,7 @@ function outlookOf(said: Said = {}, waiting = 0, synced = true): Outlook {
   }
   const known = {
     roster: [],
+    others: 0,
     floors: [],
     used: [],
     usedAsOfMs: 0,

@@ -109,6 +109,17 @@ describe('waking up', () => {
     expect(a.newsOf('limit-differs')).toEqual([])
   })
 
+  test('a process that keeps other limits is warned of once, and counted while it is there', async () => {
+    const fleet = fleetOf(100, 10)
+    const [a, b] = [await fleet.join({ ...OPTIONS, kind: 'aa' }), await fleet.join({ ...OPTIONS, kind: 'aa' })]
+    const other = await fleet.join({ ...OPTIONS, kind: 'bb' })
+    for (const process of [a, b, other, a, b]) process.dispatcher.settle(await process.send(), {})
+    await fleet.settle()
+    const warned = [a, b, other].map((process) => process.newsOf('config-differs').map(({ others }) => others))
+    expect(warned).toEqual([[1], [1], [2]])
+    expect([a, b, other].map(({ dispatcher }) => dispatcher.known.others)).toEqual([1, 1, 2])
+  })
+
   test('a cool-down that one process reports is known to all at once', async () => {
     const fleet = fleetOf(100, 10)
     const [a, b] = [await fleet.join(OPTIONS), await fleet.join(OPTIONS)]

@@ -15,7 +15,7 @@ function usageOf(ceiling: number, proven: number, reserved = 0) {
 }
 const shown = (...its: Parameters<typeof usageOf>) => operationsOf(groups, [usageOf(...its)]).get('glm')?.limits[0]
 const judged = (...its: Parameters<typeof usageOf>) =>
-  standingsOf(config, [{ spec, usage: usageOf(...its) }]).flatMap(judgeStanding)[0]
+  standingsOf(config, [{ spec, usage: usageOf(...its), configuredOtherwise: 0 }]).flatMap(judgeStanding)[0]
 
 test('monitoring tells of a lowered ceiling, of a probe and of what is reserved, each only where there is one', () => {
   expect(shown(5, 5)).toEqual({ id: 'pool:glm:concurrency', kind: 'concurrency', limit: 5, used: 3 })

@@ -7,7 +7,7 @@ import { answer } from './answers.js'
 import { type Check, checkOf, within } from './check.js'
 import { checkConfig } from './config.js'
 import { judgeCounts } from './counts.js'
-import { judgeNeighbours, judgeStanding, type PoolStanding, standingsOf } from './limits.js'
+import { judgeKinds, judgeNeighbours, judgeStanding, type PoolStanding, standingsOf } from './limits.js'
 import { type Report, renderReport } from './print.js'
 import { checkProvider, tryCall } from './provider.js'
 import { checkRedis } from './redis.js'
@@ -99,7 +99,7 @@ async function lookAtRedis(
     const looks = Promise.all([observer.usage(), observer.health.groups(), observer.stats()])
     const [groups, found, stats] = await within(STORE_LIMIT_MS, looks)
     return {
-      checks: [...checks, judgeNeighbours(config, observer.groups, found)],
+      checks: [...checks, judgeNeighbours(config, observer.groups, found), ...judgeKinds(groups)],
       standings: standingsOf(config, groups),
       counts: judgeCounts(stats),
       stats,

@@ -127,6 +127,17 @@ function windowText(windowMs: number): string {
   return `${windowMs}ms`
 }
 
+/** Processes that count other limits than these: what one does not count, it exceeds for all. */
+export function judgeKinds(groups: readonly ObservedGroup[]): Check[] {
+  return groups.flatMap(({ spec, configuredOtherwise }) => {
+    if (configuredOtherwise === 0) return []
+    const check = checkOf(`group.${spec.group}.config`, `${spec.pools.join(', ')}: config`)
+    const who = configuredOtherwise === 1 ? '1 process keeps' : `${configuredOtherwise} processes keep`
+    const said = `${who} other limits than this config: other dimensions or windows, guardMs or slackMs`
+    return [check.warning(said, 'deploy one config to all: what a process does not count, the fleet may exceed')]
+  })
+}
+
 /** Fleets in the same Redis that know nothing of each other and spend the same limits. */
 export function judgeNeighbours(
   config: ResolvedConfig,
