@@ -10,6 +10,8 @@ export interface LocalFlow {
   readonly classWeight: number
   readonly draws: readonly number[]
   readonly slotsOnly: boolean
+  /** The longest that a call of any of them may take. */
+  readonly callTimeoutMs: number
   base: number
   readonly perToken: number
   /** First of its waiters. */
@@ -27,7 +29,7 @@ export interface LocalFlow {
 }
 
 export function newLocalFlow(request: TokenRequest, limits: readonly LimitSpec[], rates: Rates): LocalFlow {
-  const { flowKey, pool, tenant, tenantWeight, classWeight, draws } = request
+  const { flowKey, pool, tenant, tenantWeight, classWeight, draws, callTimeoutMs } = request
   return {
     key: flowKey,
     pool,
@@ -36,6 +38,7 @@ export function newLocalFlow(request: TokenRequest, limits: readonly LimitSpec[]
     classWeight,
     draws,
     slotsOnly: draws.length > 0 && draws.every((index) => limits[index]!.windowMs === 0),
+    callTimeoutMs,
     base: rates.base,
     perToken: rates.perToken,
     first: undefined,

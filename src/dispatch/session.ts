@@ -2,6 +2,7 @@ import { type Exchange, type ExchangeReply, type FlowStatement, type GroupSpec, 
 import { bucketOf, bucketWidthMs } from '../limits/window.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd } from './grant.js'
+import { holdUntilMs } from './hold.js'
 import { Journal } from './journal.js'
 import { Owed } from './owed.js'
 import { Words } from './words.js'
@@ -107,14 +108,22 @@ export class Session {
     return true
   }
 
-  compose(flows: readonly FlowStatement[], sync: ClockSync, nowMs: number, distrust: boolean, leave: boolean): Batch {
+  /** `longestCallMs`: of what waits. */
+  compose(
+    flows: readonly FlowStatement[],
+    longestCallMs: number,
+    sync: ClockSync,
+    nowMs: number,
+    distrust: boolean,
+    leave: boolean,
+  ): Batch {
     const joining = this.#seq === 0
     if (joining) this.owed.forgetFormer()
     const exchange: Exchange = {
       processId: this.processId,
       seq: ++this.#seq,
       leaseMs: this.options.leaseMs,
-      holdUntilMs: this.#holdUntilMs(sync),
+      holdUntilMs: holdUntilMs(this.options, this.open.values(), longestCallMs, sync, nowMs),
       isolatedMs: this.options.isolatedMs,
       knownEpoch: this.#epoch,
       knownVersion: this.#version,
@@ -305,15 +314,5 @@ export class Session {
 
   #limit(index: number) {
     return this.options.spec.limits[index]!
-  }
-
-  #holdUntilMs(sync: ClockSync): number {
-    if (!this.options.holdUntilCallDeadline || !sync.synced) return 0
-    let localMs = 0
-    // By this process's clock: a call goes on for as long as it would have, though the store's clock jumped meanwhile.
-    for (const { pool, boundAtMs, callTimeoutMs } of this.open.values()) {
-      localMs = Math.max(localMs, boundAtMs + this.options.slackMs[pool]! + callTimeoutMs)
-    }
-    return localMs === 0 ? 0 : Math.ceil(sync.latest(localMs))
   }
 }

@@ -32,6 +32,15 @@ export class Waiters {
     return this.#dirty.size > 0
   }
 
+  /** The longest that a call of any that waits may take; 0 where none does. */
+  get longestCallMs(): number {
+    let longestMs = 0
+    for (const { waiting, dated, callTimeoutMs } of this.#flows.values()) {
+      if (waiting + dated > 0) longestMs = Math.max(longestMs, callTimeoutMs)
+    }
+    return longestMs
+  }
+
   flow(key: string): LocalFlow | undefined {
     return this.#flows.get(key)
   }

@@ -42,6 +42,25 @@ describe('a dead process', () => {
     expect(wait.grants).toHaveLength(1)
   })
 
+  test('… also of a call that began as it was cut off, before it could tell of it', async () => {
+    const fleet = fleetOf(1)
+    const [cut, living] = [await fleet.join({ holdUntilCallDeadline: true }), await fleet.join()]
+    const sent: boolean[] = []
+    cut.ask({
+      onGrant: (grant) => {
+        cut.store.lose = 'request'
+        sent.push(cut.dispatcher.maySend(grant))
+      },
+    })
+    await fleet.settle()
+    expect(sent).toEqual([true])
+    const wait = living.ask()
+    await fleet.clock.advanceAsync(60_000)
+    expect(wait.grants).toHaveLength(0)
+    await fleet.clock.advanceAsync(2 * LEASE_MS)
+    expect(wait.grants).toHaveLength(1)
+  })
+
   test('its turn passes to the next in line', async () => {
     const fleet = fleetOf(1)
     const [holder, dead, living] = [await fleet.join(), await fleet.join(), await fleet.join()]
