@@ -41,9 +41,8 @@ export async function silentCeiling(): Promise<Record<string, number>> {
     dispatcher.request({
       line: undefined,
       cost: 0,
+      at: 0,
       order: 0,
-      previous: undefined,
-      next: undefined,
       pool: 0,
       flowKey: 'glm',
       tenant: 'default',

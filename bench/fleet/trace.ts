@@ -62,9 +62,8 @@ async function replay(trace: Trace, limits: readonly LimitSpec[]): Promise<numbe
     dispatcher.request({
       line: undefined,
       cost: 0,
+      at: 0,
       order: 0,
-      previous: undefined,
-      next: undefined,
       pool: 0,
       flowKey: 'trace',
       tenant: 'default',

@@ -76,9 +76,8 @@ async function dispatch({ url, name, startAtMs, seconds }: Job): Promise<Answer>
     const request: TokenRequest = {
       line: undefined,
       cost: 0,
+      at: 0,
       order: 0,
-      previous: undefined,
-      next: undefined,
       pool: 0,
       flowKey: FLOW,
       tenant: 'default',

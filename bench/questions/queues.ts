@@ -1,18 +1,19 @@
 import PQueue from 'p-queue'
-import type { TokenRequest } from '../../src/dispatch/grant.js'
 import { Waiters } from '../../src/dispatch/waiters.js'
 import { PRIORITY_WEIGHT } from '../../src/intake/input.js'
 import { JobQueue } from '../../src/intake/job-queue.js'
 import type { GroupSpec } from '../../src/limits/store.js'
+import type { Entry, RequestSpec } from '../../src/request/entry.js'
+import { Wait } from '../../src/request/wait.js'
 import { seededRandom } from '../../src/testing/simulator/random.js'
 import type { Bench, Case, Metrics, Question } from '../harness/question.js'
 import { median } from '../harness/stats.js'
 
 const DEPTHS = [1_000, 10_000, 100_000, 300_000]
 const ENQUEUED = 100_000
-/** Measured at a time; the median over so many turns is told. */
-const STEPS = 20_000
-const TURNS = 21
+/** Measured at a time, no more than the shortest line has; the median over so many turns is told. */
+const STEPS = 1_000
+const TURNS = 840
 /** As the gate has them: one key for all requests of a tenant and class. */
 const CLASSES = Object.entries(PRIORITY_WEIGHT).map(([name, weight]) => ({ flowKey: `p|default|${name}`, weight }))
 
@@ -23,27 +24,35 @@ interface Job {
 const LIMIT = { id: 'l', dimension: 'requests', limit: 50, windowMs: 60_000, holdMs: 200, adaptive: false } as const
 const SPEC: GroupSpec = { namespace: 'b', group: 'g', pools: ['p'], limits: [LIMIT], draws: [[0]] }
 
-const nothing = (): void => {}
-
-function requestOf(random: () => number): TokenRequest {
-  const { flowKey, weight } = CLASSES[Math.floor(random() * CLASSES.length)]!
-  return {
-    tokens: 100,
-    line: undefined,
-    cost: 0,
-    order: 0,
-    previous: undefined,
-    next: undefined,
-    pool: 0,
+/** The request of a wait: here one for all of a class, and of it only what waiters read. */
+const REQUESTS = CLASSES.map(({ flowKey, weight }) => {
+  const pool = { plan: { index: 0 }, config: { callTimeoutMs: 60_000 } }
+  const spec = {
+    pool,
     flowKey,
     tenant: 'default',
     tenantWeight: 1,
     classWeight: weight,
-    draws: SPEC.draws[0]!,
-    sinceMs: 0,
-    callTimeoutMs: 60_000,
-    onGrant: nothing,
-    onRefused: nothing,
+    draws: [0],
+    estimatedTokens: 100,
+  }
+  return spec as unknown as RequestSpec
+})
+const ENTRY = {} as Entry
+const ENDS = { granted: () => {}, refused: () => {} }
+
+function waitOf(random: () => number): Wait {
+  return new Wait(ENTRY, REQUESTS[Math.floor(random() * REQUESTS.length)]!, ENDS, 0, 0)
+}
+
+function join(waiters: Waiters, waits: readonly Wait[]): void {
+  for (const wait of waits) waiters.add(wait)
+}
+
+function leave(waiters: Waiters, flowKeys: readonly string[]): void {
+  for (const flowKey of flowKeys) {
+    const flow = waiters.flow(flowKey)!
+    waiters.remove(waiters.covered(flow, Number.POSITIVE_INFINITY)!, true)
   }
 }
 
@@ -51,20 +60,18 @@ function requestOf(random: () => number): TokenRequest {
 async function steps({ count }: Job): Promise<Metrics> {
   const random = seededRandom(1)
   const waiters = new Waiters(SPEC)
-  for (let i = 0; i < count; i++) waiters.add(requestOf(random))
+  for (let i = 0; i < count; i++) waiters.add(waitOf(random))
   // Marking what was just made is the cost of making it, not of a step.
   globalThis.gc?.()
   const enqueueNs: number[] = []
   const dequeueNs: number[] = []
   for (let turn = 0; turn < TURNS; turn++) {
-    const requests = Array.from({ length: STEPS }, () => requestOf(random))
+    const waits = Array.from({ length: STEPS }, () => waitOf(random))
+    const flowKeys = waits.map(({ flowKey }) => flowKey)
     const startMs = performance.now()
-    for (const request of requests) waiters.add(request)
+    join(waiters, waits)
     const addedMs = performance.now()
-    for (const { flowKey } of requests) {
-      const flow = waiters.flow(flowKey)!
-      waiters.remove(waiters.covered(flow, Number.POSITIVE_INFINITY)!, true)
-    }
+    leave(waiters, flowKeys)
     const endMs = performance.now()
     enqueueNs.push(((addedMs - startMs) * 1e6) / STEPS)
     dequeueNs.push(((endMs - addedMs) * 1e6) / STEPS)
@@ -76,11 +83,9 @@ async function steps({ count }: Job): Promise<Metrics> {
 /** From empty, in a process that has done nothing else. */
 async function enqueueWaiters({ count }: Job): Promise<Metrics> {
   const random = seededRandom(2)
-  const requests = Array.from({ length: count }, () => requestOf(random))
+  const waits = Array.from({ length: count }, () => waitOf(random))
   const waiters = new Waiters(SPEC)
-  return timed(() => {
-    for (const request of requests) waiters.add(request)
-  })
+  return timed(() => join(waiters, waits))
 }
 
 async function enqueueJobs({ count }: Job): Promise<Metrics> {

@@ -6,22 +6,33 @@ export interface Place<T> {
   /** Undefined while it stands in no line. */
   line: Line<T> | undefined
   cost: number
+  /** Where in its line, counted from the line's beginning. */
+  at: number
   /** Rising with each arrival; 0 until it first stands in line. */
   order: number
-  previous: T | undefined
-  next: T | undefined
 }
 
-/** The items of one flow. */
+/**
+ * The items of one flow. Side by side, not linked: a link is known only when the item before it has come from memory, and
+ * the collector moves items in the order in which it finds them, which along the links of several lines is all of them
+ * mixed.
+ */
 export interface Line<T> {
   readonly key: string
   readonly weight: number
-  first: T | undefined
-  last: T | undefined
+  /** With gaps before `head`, and where items left from among the others. */
+  places: (T | undefined)[]
+  /** How many places lay before these and are gone. */
+  base: number
+  /** Index of the first item. */
+  head: number
+  count: number
   /** Virtual time at which the flow's next item starts. */
   start: number
 }
 
+/** A line of more gaps than items is closed up, if it is as long as this. */
+const MIN_CLOSED = 32
 /** Finish tags of idle flows are kept until virtual time has passed them, and swept at this many. */
 const MAX_IDLE_FLOWS = 1024
 
@@ -54,33 +65,28 @@ export class FairQueue<T extends Place<T>> {
     let line = this.#lines.get(key)
     if (!line) {
       const start = Math.max(this.#virtualTime, this.#finishTags.get(key) ?? 0)
-      line = { key, weight, first: undefined, last: undefined, start }
+      line = { key, weight, places: [], base: 0, head: 0, count: 0, start }
       this.#lines.set(key, line)
       this.#finishTags.delete(key)
     }
     item.line = line
     item.cost = cost
-    item.previous = line.last
-    item.next = undefined
-    if (item.order === 0) item.order = ++this.#lastOrder
-    else {
+    if (item.order === 0) {
+      item.order = ++this.#lastOrder
+      item.at = line.base + line.places.length
+      line.places.push(item)
+    } else {
       line.start -= cost / weight
-      // Who comes back was among the first: look from the front.
-      let after = line.first
-      while (after && after.order < item.order) after = after.next
-      item.next = after
-      item.previous = after ? after.previous : line.last
+      putBack(line, item)
     }
-    if (item.previous) item.previous.next = item
-    else line.first = item
-    if (item.next) item.next.previous = item
-    else line.last = item
+    line.count++
     this.#size++
   }
 
   /** Takes the next item in fair order. */
   shift(): T | undefined {
-    const item = this.#nextLine()?.first
+    const line = this.#nextLine()
+    const item = line && firstOf(line)
     if (item) this.take(item)
     return item
   }
@@ -108,7 +114,7 @@ export class FairQueue<T extends Place<T>> {
    */
   peek(max: number, perFlow: (key: string) => number, accept: (item: T) => boolean = () => true): T[] {
     const cursors = [...this.#lines.values()].map((line) => ({
-      item: line.first,
+      item: firstOf(line),
       weight: line.weight,
       tag: line.start,
       left: perFlow(line.key),
@@ -126,7 +132,7 @@ export class FairQueue<T extends Place<T>> {
       }
       items.push(best.item)
       best.tag += best.item.cost / best.weight
-      best.item = best.item.next
+      best.item = nextOf(best.item)
       best.left--
     }
     return items
@@ -135,7 +141,7 @@ export class FairQueue<T extends Place<T>> {
   /** Every item, flow by flow. */
   *[Symbol.iterator](): Iterator<T> {
     for (const line of this.#lines.values()) {
-      for (let item = line.first; item; item = item.next) yield item
+      for (let item = firstOf(line); item; item = nextOf(item)) yield item
     }
   }
 
@@ -146,17 +152,16 @@ export class FairQueue<T extends Place<T>> {
   }
 
   #unlink(item: T, line: Line<T>): void {
-    const { previous, next } = item
-    if (previous) previous.next = next
-    else line.first = next
-    if (next) next.previous = previous
-    else line.last = previous
-    // Else what left would hold all that came after it: whatever has grown old with it, until a full collection.
+    const index = item.at - line.base
+    line.places[index] = undefined
     item.line = undefined
-    item.previous = undefined
-    item.next = undefined
+    line.count--
     this.#size--
-    if (line.first) return
+    if (line.count > 0) {
+      if (index === line.head) while (!line.places[line.head]) line.head++
+      if (line.places.length >= MIN_CLOSED && line.places.length > 2 * line.count) closeUp(line)
+      return
+    }
     this.#lines.delete(line.key)
     if (this.#size === 0) {
       this.#finishTags.clear()
@@ -175,4 +180,48 @@ export class FairQueue<T extends Place<T>> {
       this.#finishTags.delete(key)
     }
   }
+}
+
+export function firstOf<T>(line: Line<T>): T | undefined {
+  return line.places[line.head]
+}
+
+/** The one behind an item that stands in line. */
+export function nextOf<T extends Place<T>>({ line, at }: T): T | undefined {
+  if (!line) return undefined
+  const { places } = line
+  for (let index = at - line.base + 1; index < places.length; index++) if (places[index]) return places[index]
+  return undefined
+}
+
+/** Puts an item where it would stand had it never left; whoever is before it moves up. */
+function putBack<T extends Place<T>>(line: Line<T>, item: T): void {
+  const { places } = line
+  if (line.head === 0) {
+    places.unshift(undefined)
+    line.base--
+    line.head = 1
+  }
+  let index = --line.head
+  // Who comes back was among the first: look from the front.
+  for (; index + 1 < places.length; index++) {
+    const before = places[index + 1]
+    if (before && before.order > item.order) break
+    places[index] = before
+    if (before) before.at = line.base + index
+  }
+  places[index] = item
+  item.at = line.base + index
+}
+
+function closeUp<T extends Place<T>>(line: Line<T>): void {
+  // Mostly all gaps are those of who was first: then no item need be touched.
+  if (2 * line.head >= line.places.length) {
+    line.places = line.places.slice(line.head)
+    line.base += line.head
+  } else {
+    line.places = line.places.filter((item) => item)
+    for (const [index, item] of line.places.entries()) item!.at = line.base + index
+  }
+  line.head = 0
 }

@@ -1,4 +1,5 @@
 import { type FlowStatement, type LimitSpec, MAX_COSTS } from '../limits/store.js'
+import { nextOf } from './fair-queue.js'
 import type { TokenRequest } from './grant.js'
 
 /** One flow of this process: its waiters stand in the fair queue; here is what the store knows of it. */
@@ -73,7 +74,7 @@ export function stateFlow(flow: LocalFlow, storeTimeOf: (localMs: number) => num
   let skip = flow.dated
   let sinceMs = 0
   const uniform = perToken === 0
-  for (let waiting = flow.first; waiting && costs.length < MAX_COSTS; waiting = waiting.next) {
+  for (let waiting = flow.first; waiting && costs.length < MAX_COSTS; waiting = nextOf(waiting)) {
     const { tokens } = waiting
     if (skip-- > 0) {
       load -= serviceOf(flow, tokens)

@@ -62,9 +62,8 @@ export class Shadow implements Permits {
       request: {
         line: undefined,
         cost: 0,
+        at: 0,
         order: 0,
-        previous: undefined,
-        next: undefined,
         ...{ pool, tenant, tenantWeight, classWeight, flowKey, draws, tokens, sinceMs, callTimeoutMs },
         onGrant: (granted) => {
           this.dispatcher.maySend(granted)

@@ -1,6 +1,6 @@
 import { serviceRates } from '../limits/plan.js'
 import type { ExchangeReply, FlowStatement, GroupSpec } from '../limits/store.js'
-import { FairQueue } from './fair-queue.js'
+import { FairQueue, firstOf, nextOf } from './fair-queue.js'
 import type { TokenRequest } from './grant.js'
 import { isUnheard, type LocalFlow, newLocalFlow, serviceOf, stateFlow } from './local-flow.js'
 
@@ -55,7 +55,7 @@ export class Waiters {
     }
     const service = serviceOf(flow, request.tokens)
     this.#queue.add(flow.key, request.tenantWeight * request.classWeight, service, request)
-    flow.first = request.line?.first
+    flow.first = request.line && firstOf(request.line)
     flow.waiting++
     flow.load += service
     this.touch(flow)
@@ -69,7 +69,7 @@ export class Waiters {
     if (served) this.#queue.take(request)
     else this.#queue.remove(request)
     const flow = this.#flows.get(line.key)!
-    flow.first = line.first
+    flow.first = firstOf(line)
     flow.waiting--
     flow.load = Math.max(0, flow.load - request.cost)
     this.touch(flow)
@@ -85,7 +85,7 @@ export class Waiters {
   /** The first request of a flow that a grant of `tokens` covers: the one it was meant for, unless that left. */
   covered(flow: LocalFlow, tokens: number): TokenRequest | undefined {
     let left = MAX_LOOK
-    for (let waiting = flow.first; waiting && left-- > 0; waiting = waiting.next) {
+    for (let waiting = flow.first; waiting && left-- > 0; waiting = nextOf(waiting)) {
       if (flow.perToken === 0 || waiting.tokens <= tokens) return waiting
     }
     return undefined
@@ -99,7 +99,7 @@ export class Waiters {
   /** Requests of a flow that cost more than `max` LLM tokens. */
   above(key: string, max: number, tokenLimit: boolean): TokenRequest[] {
     const above: TokenRequest[] = []
-    for (let waiting = this.#flows.get(key)?.first; waiting; waiting = waiting.next) {
+    for (let waiting = this.#flows.get(key)?.first; waiting; waiting = nextOf(waiting)) {
       if ((tokenLimit ? waiting.tokens : 1) > max) above.push(waiting)
     }
     return above
@@ -178,7 +178,7 @@ export class Waiters {
   #rebase(flow: LocalFlow, base: number): void {
     flow.base = base
     flow.load = 0
-    for (let waiting = flow.first; waiting; waiting = waiting.next) {
+    for (let waiting = flow.first; waiting; waiting = nextOf(waiting)) {
       waiting.cost = serviceOf(flow, waiting.tokens)
       flow.load += waiting.cost
     }

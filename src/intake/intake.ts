@@ -31,9 +31,8 @@ export interface Entering {
 class Ticket extends AsyncResource implements Place<Ticket> {
   line: Line<Ticket> | undefined = undefined
   cost = 0
+  at = 0
   order = 0
-  previous: Ticket | undefined = undefined
-  next: Ticket | undefined = undefined
   timer: TimerHandle | undefined = undefined
   onAbort: (() => void) | undefined = undefined
 

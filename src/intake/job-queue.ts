@@ -7,9 +7,8 @@ export type Job = () => Promise<unknown>
 export class WaitingJob implements Place<WaitingJob> {
   line: Line<WaitingJob> | undefined = undefined
   cost = 0
+  at = 0
   order = 0
-  previous: WaitingJob | undefined = undefined
-  next: WaitingJob | undefined = undefined
 
   constructor(readonly job: Job) {}
 }

@@ -15,8 +15,7 @@ export interface WaitEnds {
 export class Wait implements TokenRequest {
   line: Line<TokenRequest> | undefined = undefined
   cost = 0
-  previous: TokenRequest | undefined = undefined
-  next: TokenRequest | undefined = undefined
+  at = 0
 
   constructor(
     readonly entry: Entry,

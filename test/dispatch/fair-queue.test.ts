@@ -112,4 +112,47 @@ describe('FairQueue', () => {
       }),
     )
   })
+
+  test('a line keeps its order, whoever joins it, leaves it from anywhere or comes back, however long it grows', () => {
+    const step = fc.oneof(
+      fc.record({ join: fc.integer({ min: 1, max: 60 }) }),
+      fc.record({ leave: fc.nat(200), count: fc.integer({ min: 1, max: 60 }) }),
+      fc.record({ serve: fc.integer({ min: 1, max: 60 }) }),
+      fc.record({ comeBack: fc.nat(200) }),
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const queue = new FairQueue<Item>()
+        const waiting: Item[] = []
+        const served: Item[] = []
+        for (const now of steps) {
+          if ('join' in now) waiting.push(...fill(queue, 'a', 1, 1, ...Array<string>(now.join).fill('')))
+          else if ('leave' in now) for (const item of waiting.splice(now.leave, now.count)) queue.remove(item)
+          else if ('serve' in now) {
+            const first = waiting.splice(0, now.serve)
+            expect(first.map(() => queue.shift())).toEqual(first)
+            served.push(...first)
+          } else {
+            const [item] = served.splice(now.comeBack, 1)
+            if (!item) continue
+            queue.add('a', 1, 1, item)
+            const after = waiting.findIndex(({ order }) => order > item.order)
+            waiting.splice(after < 0 ? waiting.length : after, 0, item)
+          }
+          expect([...queue].map(({ order }) => order)).toEqual(waiting.map(({ order }) => order))
+          expect(queue.size).toBe(waiting.length)
+        }
+      }),
+    )
+  })
+
+  test('what left holds nothing of its line, and its line nothing of it', () => {
+    const queue = new FairQueue<Item>()
+    const left = fill(queue, 'a', 1, 1, 'served', 'removed')
+    const [last] = fill(queue, 'a', 1, 1, 'last')
+    queue.shift()
+    queue.remove(left[1]!)
+    expect(left.map(({ line }) => line)).toEqual([undefined, undefined])
+    expect(last!.line!.places.filter((item) => item)).toEqual([last])
+  })
 })
