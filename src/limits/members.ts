@@ -303,9 +303,9 @@ export class Members {
     for (const { atMs, tokens, draws } of member.mail) {
       for (const id of draws) {
         const limit = this.#limit(round, id)
-        if (!limit) continue
-        if (limit.windowMs === 0) this.moveSlots(member, id, -1)
-        else this.ledger.refund(limit, atMs, costOf(limit, tokens))
+        // Of a limit that this process does not keep: nobody else would give the slot back; what a window counts passes.
+        if (limit ? limit.windowMs === 0 : member.slots.has(id)) this.moveSlots(member, id, -1)
+        else if (limit) this.ledger.refund(limit, atMs, costOf(limit, tokens))
       }
     }
     member.mail = []

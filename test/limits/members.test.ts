@@ -39,6 +39,20 @@ contract('members', (world) => {
     expect((await b.store.usage()).processes).toEqual({ 'b.1': { c: 1 } })
   })
 
+  test('slots in mail that is let lie come back, whoever takes it back: also one that keeps no such limit', async () => {
+    const [known, unknown] = [slots('c', 1), rate('r', 9, MINUTE_MS)]
+    const spec = groupOf(known)
+    const [a, b, stranger] = [await open(spec, 'a'), await open(spec, 'b'), await open(groupOf(unknown), 'x')]
+    await a.ask([{}])
+    await b.ask([{}])
+    await a.ask([], { freed: [[0, 1]] })
+    expect((await a.store.usage()).processes).toMatchObject({ 'b.1': { c: 1 } })
+    advance(1_000)
+    await stranger.ask()
+    expect(await a.used()).toEqual([0])
+    expect(countsOf(await b.ask([{}]))).toEqual({ f: 1 })
+  })
+
   test('each batch renews the lease', async () => {
     const spec = groupOf(slots('c', 1))
     const [a, b] = [await open(spec, 'a'), await open(spec, 'b')]

@@ -41,7 +41,10 @@ local function rare()
         for id in string.gmatch(mail[i + 3], '[^\n]+') do
           local index = R.indexes()[id]
           local l = index and limitAt(index)
-          if l and l.window == 0 then
+          local isSlot = l and l.window == 0
+          -- Of a limit that this process does not keep: nobody else would give the slot back; what a window counts passes.
+          for s = 1, l and 0 or #m.slots, 2 do isSlot = isSlot or m.slots[s] == id end
+          if isSlot then
             moveSlots(m, id, -mail[i + 1])
           elseif l then
             for at, tokens in string.gmatch(mail[i + 2], '(%d+),(%d+)') do
