@@ -6,7 +6,7 @@ import { poolsByModel } from './models.js'
 import { Deployments, fitting } from './deployments.js'
 import type { Asked } from './dispatch/outlook.js'
 import { Entrants } from './entrant.js'
-import { alternativesOf, fallbacksOf, type Origin, type Stand } from './stand-ins.js'
+import { fallbacksFor, fallbacksOf, type Origin, type Stand } from './stand-ins.js'
 import { parseDurationMs } from './durations.js'
 import { HeadgateError } from './errors.js'
 import type { GateEmitter } from './events.js'
@@ -30,6 +30,7 @@ import type { Answering } from './answers/answering.js'
 import type { AnswerCache } from './answers/answer-cache.js'
 import type { HttpCaller } from './providers/http-caller.js'
 import { pathOf } from './providers/apis.js'
+import { messageOf } from './request/degraded-answer.js'
 import { Detours } from './request/detours.js'
 import { EventStream } from './request/event-stream.js'
 import { type HttpWork, httpWork } from './request/http-work.js'
@@ -71,7 +72,8 @@ export class Admissions {
       entrants: new Entrants((tenant) => config.tenants.get(tenant)?.weight ?? 1, PRIORITY_WEIGHT),
       start: (spec) => runner.start(spec),
       estimateMs: (route, askedIn) => this.#estimateMs(route, askedIn),
-      checkDeadline: (route, askedIn, deadlineMs) => this.#checkDeadline(route, askedIn, deadlineMs),
+      leastMs: (route, askedIn) => this.#leastMs(route, askedIn),
+      checkDeadline: (route, ask, deadlineMs) => this.#checkDeadline(route, ask, deadlineMs),
     }
     this.#answersFirst =
       parts.answers && new AnswersFirst(parts.answers, parts.config.cache?.coalesce ?? false, parts.answering)
@@ -182,8 +184,8 @@ export class Admissions {
     const entrant = this.#desk.entrants.of(pools[0]!, tenant, priority)
     const ask = new Ask(this.#desk, call, fits, entrant, arrivedMs, deadlineMs)
     const recall = key === undefined || degrade === false ? undefined : () => this.parts.answers!.recall(key)
-    const alternatives = alternativesOf(fits, (pool) => ask.askedIn(pool), stands, ask)
-    if (alternatives || recall) ask.extras = { alternatives, recall }
+    const fallbacks = fallbacksFor(stands, ask)
+    if (fallbacks || recall) ask.extras = { fallbacks, recall }
     return pools.length === 1 ? ask : this.#soonest(ask, pools)
   }
 
@@ -220,12 +222,18 @@ export class Admissions {
     return Math.min(...pools.map((pool) => pool.dispatcher.outlook.estimateWaitMs(askedIn(pool), before)))
   }
 
-  /** Who can't make the deadline is told at once, instead of waiting for nothing. */
-  #checkDeadline(target: ModelRoute, askedIn: (pool: GatePool) => Asked, deadlineMs: number): void {
+  /** Where nothing is delayed there is nothing to wait for; and of several pools the soonest counts. */
+  #leastMs({ pools }: ModelRoute, askedIn: (pool: GatePool) => Asked): number {
+    return Math.min(...pools.map((pool) => (pool.shadow ? 0 : pool.dispatcher.outlook.leastWaitMs(askedIn(pool)))))
+  }
+
+  /** Who can't make the deadline is told at once, instead of waiting for nothing; or gets what stands in. */
+  #checkDeadline(target: ModelRoute, ask: Ask, deadlineMs: number): void {
+    if (ask.fallbacks || ask.recall || messageOf(ask) !== undefined) return
+    const askedIn = (pool: GatePool) => ask.askedIn(pool)
     const leftMs = deadlineMs - this.parts.clock.now()
     const { pools } = target
-    if (pools.some(({ shadow }) => shadow)) return
-    const leastMs = Math.min(...pools.map((pool) => pool.dispatcher.outlook.leastWaitMs(askedIn(pool))))
+    const leastMs = this.#leastMs(target, askedIn)
     // A pause ends whenever an operator says so: nobody can know that it outlasts the deadline.
     if (leastMs <= leftMs || leastMs === Number.POSITIVE_INFINITY) return
     const waitMs = Math.ceil(this.#estimateMs(target, askedIn))

@@ -5,7 +5,7 @@ import type { GatePool, ModelRoute } from './gate-pool.js'
 import type { CallInput } from './intake/input.js'
 import type { Admission, Entering, Intake } from './intake/intake.js'
 import type { Detours } from './request/detours.js'
-import type { Alternatives, PoolRuntime, RequestSpec } from './request/entry.js'
+import type { Fallback, PoolRuntime, RequestSpec } from './request/entry.js'
 import type { EventStream, StreamTarget } from './request/event-stream.js'
 import type { RunningRequest } from './request/request.js'
 import type { Work } from './request/work.js'
@@ -31,13 +31,15 @@ export interface Desk {
   start(spec: RequestSpec): RunningRequest
   /** Behind all that waits already. */
   estimateMs(route: ModelRoute, askedIn: (pool: GatePool) => Asked): number
-  /** Throws DEADLINE_EXCEEDED for one that can't be made. */
-  checkDeadline(route: ModelRoute, askedIn: (pool: GatePool) => Asked, deadlineMs: number): void
+  /** As far as it is sure. */
+  leastMs(route: ModelRoute, askedIn: (pool: GatePool) => Asked): number
+  /** Throws DEADLINE_EXCEEDED for one that can't be made, where no other answer may be had than the pool's own. */
+  checkDeadline(route: ModelRoute, ask: Ask, deadlineMs: number): void
 }
 
 /** What only some requests have. */
 interface Extras {
-  readonly alternatives?: Alternatives | undefined
+  readonly fallbacks?: readonly Fallback[] | undefined
   readonly recall?: RequestSpec['recall']
   readonly detours?: Detours | undefined
 }
@@ -144,8 +146,8 @@ export class Ask implements Admission, Admitted, RequestSpec {
     return this.call.origin?.id
   }
 
-  get alternatives(): Alternatives | undefined {
-    return this.#extras.alternatives
+  get fallbacks(): readonly Fallback[] | undefined {
+    return this.#extras.fallbacks
   }
 
   get recall(): RequestSpec['recall'] {
@@ -163,6 +165,10 @@ export class Ask implements Admission, Admitted, RequestSpec {
 
   waitMs(): number {
     return this.desk.estimateMs(this.route, (pool) => this.askedIn(pool))
+  }
+
+  leastWaitMs(): number {
+    return this.desk.leastMs(this.route, (pool) => this.askedIn(pool))
   }
 
   start(): RunningRequest {
@@ -202,11 +208,8 @@ export class Ask implements Admission, Admitted, RequestSpec {
     }
   }
 
-  /** Who has another pool to go to goes there, instead of being turned away. */
   #check(): void {
-    const { deadlineMs } = this
-    if (deadlineMs === undefined || this.#extras.alternatives) return
-    this.desk.checkDeadline(this.route, (pool) => this.askedIn(pool), deadlineMs)
+    if (this.deadlineMs !== undefined) this.desk.checkDeadline(this.route, this, this.deadlineMs)
   }
 
   #entrantOf(pool: GatePool): Entrant {

@@ -1,6 +1,5 @@
-import type { Asked } from './dispatch/outlook.js'
-import type { GatePool, ModelRoute } from './gate-pool.js'
-import type { Alternatives } from './request/entry.js'
+import type { ModelRoute } from './gate-pool.js'
+import type { Fallback } from './request/entry.js'
 import type { StreamTarget } from './request/event-stream.js'
 import type { GateRequest } from './request/request.js'
 
@@ -21,17 +20,11 @@ export function fallbacksOf({ pools }: ModelRoute): string[] {
   return [...new Set(all)].filter((name) => !own.has(name))
 }
 
-export function alternativesOf(
-  { pools }: ModelRoute,
-  askedIn: (pool: GatePool) => Asked,
+/** What asks each of them in turn; undefined where there is none. */
+export function fallbacksFor(
   stands: readonly Stand[],
   origin: Omit<Origin, 'stream'>,
-): Alternatives | undefined {
+): readonly Fallback[] | undefined {
   if (stands.length === 0) return undefined
-  // Where nothing is delayed there is nothing to escape from; and of several pools the soonest counts.
-  const least = (of: (pool: GatePool) => number) => Math.min(...pools.map((pool) => (pool.shadow ? 0 : of(pool))))
-  return {
-    fallbacks: stands.map((stand) => (stream) => stand({ id: origin.id, deadlineMs: origin.deadlineMs, stream })),
-    leastWaitMs: () => least((pool) => pool.dispatcher.outlook.leastWaitMs(askedIn(pool))),
-  }
+  return stands.map((stand) => (stream) => stand({ id: origin.id, deadlineMs: origin.deadlineMs, stream }))
 }

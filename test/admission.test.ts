@@ -14,8 +14,8 @@ function open(pool: Pool, more: Partial<GateOptions> = {}): Headgate {
 const ONCE_AN_HOUR: Pool = { limits: { requests: { limit: 1, per: '1h' } } }
 
 /** The limit is spent, and one waits for it already. */
-async function openSpent(more: Partial<GateOptions> = {}): Promise<void> {
-  open(ONCE_AN_HOUR, more)
+async function openSpent(pool: Pool = {}, more: Partial<GateOptions> = {}): Promise<void> {
+  open({ ...ONCE_AN_HOUR, ...pool }, more)
   await gate.run({ pool: 'p' }, async () => {})
   const { roundTrips } = gate.stats()
   gate.run({ pool: 'p' }, async () => {}).catch(() => {})
@@ -62,6 +62,28 @@ describe('a deadline that can’t be made', () => {
     const chat = { pool: 'p', messages: [{ role: 'user', content: 'hello' }], deadline: 1_000 }
     await expect(gate.spawn(chat)).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
     expect(() => gate.trySpawn(chat)).toThrow(expect.objectContaining({ code: 'DEADLINE_EXCEEDED' }))
+  })
+
+  test('gets the degraded message at once where the pool has one, as it would later; but an error where it asked for that', async () => {
+    await openSpent({ degradedMessage: 'busy' })
+    const chat = { pool: 'p', messages: [{ role: 'user', content: 'hello' }], deadline: 30_000 }
+    const request = await gate.spawn(chat)
+    const { status, via, reason, attempts, error, waitedMs } = await request.outcome
+    expect({ status, via, reason, attempts }).toEqual({
+      status: 'degraded',
+      via: 'message',
+      reason: 'deadline',
+      attempts: 0,
+    })
+    expect(error).toMatchObject({ code: 'DEADLINE_EXCEEDED', message: 'pool p: the deadline can’t be made' })
+    expect(error!.retryAfterMs).toBeGreaterThan(HOUR_MS - 60_000)
+    expect(waitedMs).toBeLessThan(30_000)
+    expect((await gate.complete(chat)).choices[0]!.message.content).toBe('busy')
+    await expect(gate.spawn({ ...chat, degrade: false })).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+    // A function is not answered in words.
+    await expect(gate.run({ pool: 'p', deadline: 30_000 }, async () => {})).rejects.toMatchObject({
+      message: expect.stringMatching(/^pool p: the wait would be about/),
+    })
   })
 
   test('is not refused when it may be made: another flow may be the next in fair order', async () => {

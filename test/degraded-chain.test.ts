@@ -160,7 +160,7 @@ describe('the degraded chain', () => {
     await gate.complete(CHAT)
     await gate.usage()
     const outcome = await (await gate.spawn({ ...CHAT, deadline: 500 })).outcome
-    expect(outcome).toMatchObject({ status: 'degraded', via: 'fallback' })
+    expect(outcome).toMatchObject({ status: 'degraded', via: 'fallback', reason: 'deadline' })
   })
 
   test('the fallback has limits of its own, and its own retries', async () => {

@@ -1,5 +1,16 @@
 import type { Wire } from '../providers/apis.js'
 import type { StreamEvent } from '../providers/sse.js'
+import type { RequestSpec } from './entry.js'
+
+/** What is said where nothing else answers; undefined where that would be no answer. */
+export function messageOf({
+  degrades,
+  pool,
+  work,
+}: Pick<RequestSpec, 'degrades' | 'pool' | 'work'>): string | undefined {
+  const { degradedMessage } = pool.config
+  return degrades !== false && degradedMessage !== undefined && work.answersInWords ? degradedMessage : undefined
+}
 
 /** A well-formed answer whose content is the degraded message: a chat completion, or Anthropic's message. */
 export function degradedAnswer(wire: Wire, requestId: string, model: string, message: string, wallMs: number) {

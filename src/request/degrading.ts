@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js'
 import { HeadgateError } from '../errors.js'
 import { wireOf } from '../providers/apis.js'
 import { failureOf } from '../providers/provider.js'
-import { degradedAnswer, degradedEvents } from './degraded-answer.js'
+import { degradedAnswer, degradedEvents, messageOf } from './degraded-answer.js'
 import { type Entry, leaveSeat } from './entry.js'
 import { LentStream, type StreamStart } from './event-stream.js'
 import { giveKnown } from './known.js'
@@ -30,12 +30,12 @@ export class Degrading {
   constructor(private readonly tools: DegradingTools) {}
 
   start(entry: Entry): void {
-    const { alternatives, recall } = entry.spec
-    if (!alternatives && !recall) {
+    const { fallbacks, recall } = entry.spec
+    if (!fallbacks && !recall) {
       this.#say(entry)
       return
     }
-    if (alternatives) leaveSeat(entry)
+    if (fallbacks) leaveSeat(entry)
     // Not here: one actor's action is no place to start another actor.
     queueMicrotask(() => void this.#tryAll(entry))
   }
@@ -56,16 +56,15 @@ export class Degrading {
       this.tools.send(entry, { type: 'TOKEN_REFUSED', failure: entry.failure })
       return true
     }
-    const { alternatives, pool, detours } = entry.spec
+    const { pool, detours } = entry.spec
     // What one of several pools said is not the others'.
     const pausedMs = detours ? detours.coolDownMs() : Math.max(pool.coolDownMs(), hintOf(entry))
     if (this.#isTooLong(entry, pausedMs)) {
       this.#refuse(entry, pausedMs)
       return true
     }
-    const waitMs = alternatives?.leastWaitMs() ?? Number.POSITIVE_INFINITY
-    if (!Number.isFinite(waitMs) || this.#isInTime(entry, waitMs)) return false
-    this.#refuse(entry, waitMs)
+    if (!this.#comesTooLate(entry)) return false
+    this.tools.send(entry, { type: 'DEADLINE' })
     return true
   }
 
@@ -82,11 +81,19 @@ export class Degrading {
     return this.#isTooLong(entry, hintOf(entry)) ? 0 : delayMs
   }
 
+  /** Who is sure to miss its deadline need not wait for it where something stands in for the answer. */
+  #comesTooLate(entry: Entry): boolean {
+    const { deadlineMs, fallbacks, recall } = entry.spec
+    if (deadlineMs === undefined || !(fallbacks || recall || messageOf(entry.spec) !== undefined)) return false
+    const waitMs = entry.spec.leastWaitMs?.() ?? 0
+    return Number.isFinite(waitMs) && !this.#isInTime(entry, waitMs)
+  }
+
   /** Who has nowhere else to go, and said for how long it will wait, does so. */
   #isTooLong(entry: Entry, pausedMs: number): boolean {
-    const { alternatives, deadlineMs, pool } = entry.spec
+    const { fallbacks, deadlineMs, pool } = entry.spec
     if (pausedMs < pool.config.maxPauseMs || !Number.isFinite(pausedMs)) return false
-    return alternatives !== undefined || deadlineMs === undefined || !this.#isInTime(entry, pausedMs)
+    return fallbacks !== undefined || deadlineMs === undefined || !this.#isInTime(entry, pausedMs)
   }
 
   #isInTime({ spec: { deadlineMs } }: Entry, waitMs: number): boolean {
@@ -115,7 +122,7 @@ export class Degrading {
   #tryFrom(entry: Entry, index: number): void {
     const { spec } = entry
     const { clock, send } = this.tools
-    const fallbacks = spec.alternatives?.fallbacks ?? []
+    const { fallbacks = [] } = spec
     // Who has a part of an answer already can't be given another, and whose time is up only a message helps.
     const late = spec.deadlineMs !== undefined && clock.now() >= spec.deadlineMs
     for (let next = index; next < fallbacks.length && !late && !spec.stream?.begun; next++) {
@@ -139,8 +146,8 @@ export class Degrading {
   #say(entry: Entry): void {
     const { spec } = entry
     const { clock, send, begin } = this.tools
-    const message = spec.degrades === false ? undefined : spec.pool.config.degradedMessage
-    if (message === undefined || !spec.work.answersInWords || spec.stream?.begun) {
+    const message = messageOf(spec)
+    if (message === undefined || spec.stream?.begun) {
       send(entry, { type: 'DEGRADE_EXHAUSTED' })
       return
     }

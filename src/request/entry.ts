@@ -33,14 +33,6 @@ export interface PoolRuntime {
 /** Starts the same request in another pool; undefined when that can't take it now. */
 export type Fallback = (stream: StreamTarget | undefined) => GateRequest | undefined
 
-/** Where else a request may be answered than in its own pool, and what it knows of the wait there. */
-export interface Alternatives {
-  /** In the order in which they are asked. */
-  readonly fallbacks: readonly Fallback[]
-  /** How long a token of the own pool is sure to take, in ms. */
-  readonly leastWaitMs: () => number
-}
-
 export interface RequestSpec {
   readonly id: string
   readonly pool: PoolRuntime
@@ -63,8 +55,10 @@ export interface RequestSpec {
   readonly signal: AbortSignal | undefined
   /** How long it would wait if it came now, in ms: for who comes too late. */
   waitMs?(): number
-  /** What may answer in the pool's place before its message does. */
-  readonly alternatives?: Alternatives | undefined
+  /** How long a token is sure to take, in ms. */
+  leastWaitMs?(): number
+  /** Other pools that may answer before this one's message does, in the order in which they are asked. */
+  readonly fallbacks?: readonly Fallback[] | undefined
   /** Finds an answer to the same question that is past its time. */
   readonly recall?: (() => Promise<KnownAnswer | undefined>) | undefined
   /** False: an error rather than any answer in place of the pool's. */
@@ -131,6 +125,8 @@ export interface Entry {
 }
 
 const letGo = () => false
+/** Timers may be so early. */
+const EARLY_MS = 1
 export const NO_WAITS: readonly Wait[] = []
 const NO_HELP: Spent = { attempts: 0, queuedMs: 0, waitedMs: 0, calledMs: 0, backedOffMs: 0 }
 
@@ -300,9 +296,15 @@ function errorOf(entry: Entry, output: RequestOutput | undefined): HeadgateError
   }
   if (code === 'DEADLINE_EXCEEDED') {
     const last = failure ? `; the last attempt failed: ${failure.message}` : ''
+    // It may know before.
+    const passed = spec.deadlineMs === undefined || entry.sinceMs >= spec.deadlineMs - EARLY_MS
     const waitMs = Math.ceil(spec.waitMs?.() ?? Number.POSITIVE_INFINITY)
     const hint = Number.isFinite(waitMs) && { retryAfterMs: waitMs }
-    return new HeadgateError(code, `pool ${name}: the deadline passed${last}`, { ...hint, ...details, retryable: true })
+    return new HeadgateError(code, `pool ${name}: the deadline ${passed ? 'passed' : 'can’t be made'}${last}`, {
+      ...hint,
+      ...details,
+      retryable: true,
+    })
   }
   const said = failure?.message ?? 'the request failed'
   const message = output?.degradeReason === 'budget' ? `${said}; not retried: the gate's retry budget is spent` : said

@@ -100,10 +100,10 @@ export function isOverBudget(
   { retryable, mendable }: ProviderFailure,
   nowMs: number,
 ): boolean {
-  const { alternatives, recall, deadlineMs = Number.POSITIVE_INFINITY, pool } = entry.spec
+  const { fallbacks, recall, deadlineMs = Number.POSITIVE_INFINITY, pool } = entry.spec
   entry.budgetMs = 0
   if (!budget || !retryable || !mendable || entry.attempt >= pool.config.retry.maxAttempts) return false
-  const waitMs = budget.book(alternatives || recall ? 0 : deadlineMs - nowMs)
+  const waitMs = budget.book(fallbacks || recall ? 0 : deadlineMs - nowMs)
   entry.budgetMs = waitMs ?? 0
   return waitMs === undefined
 }

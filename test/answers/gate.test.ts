@@ -109,6 +109,22 @@ describe('an answer that is known', () => {
     expect(await (await gate.spawn({ ...CHAT, cache: false })).outcome).toMatchObject({ via: 'message' })
   })
 
+  test('one past its time is given at once to who can’t make its deadline; without one that is an error', async () => {
+    const gate = open({ ttl: 1, staleTtl: '1h' }, { limits: { requests: '1/1h' } })
+    const first = await gate.complete(CHAT)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    await expect.poll(() => gate.estimateWait('glm')).toBeGreaterThan(60_000)
+    const outcome = await (await gate.spawn({ ...CHAT, deadline: '30s' })).outcome
+    expect(outcome).toMatchObject({ status: 'degraded', via: 'cache', reason: 'deadline', attempts: 0, value: first })
+    const { status, error } = await (await gate.spawn({ ...chatOf('another'), deadline: '30s' })).outcome
+    expect([status, error]).toMatchObject([
+      'expired',
+      { code: 'DEADLINE_EXCEEDED', message: expect.stringMatching(/can’t be made$/) },
+    ])
+    expect(error!.retryAfterMs).toBeGreaterThan(60_000)
+    expect(simulator.log).toHaveLength(1)
+  })
+
   test('a streamed one is given as a stream, event by event; a whole one is no stream', async () => {
     const gate = open()
     const first = await read(await gate.spawn({ ...CHAT, stream: true }))

@@ -97,3 +97,22 @@ test('a deadline that can’t be made: 504 at once, with the time to come back',
   expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(200)
   expect(await late.json()).toMatchObject({ error: { code: 'deadline_exceeded' } })
 })
+
+test.each([{}, { stream: true }])('… or the degraded message at once, where there is one (%j)', async (more) => {
+  const upstream = await upstreamOf((received) =>
+    reply(received, 429, { error: { code: '1113', message: 'no money' } }),
+  )
+  const gateway = await startGateway(upstream, { pool: { degradedMessage: 'busy' } })
+  await gateway.chat()
+  const answer = await gateway.chat({ ...ASK, ...more }, { 'x-headgate-deadline': '10s' })
+  const { status, headers } = answer
+  expect([status, headers.get('x-headgate-outcome'), headers.get('x-headgate-via')]).toEqual([
+    200,
+    'degraded',
+    'message',
+  ])
+  expect(await answer.text()).toContain('busy')
+  const without = await gateway.chat(ASK, { 'x-headgate-deadline': '10s', 'x-headgate-degrade': 'false' })
+  expect(without.status).toBe(504)
+  expect(upstream.received).toHaveLength(1)
+})
