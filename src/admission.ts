@@ -282,7 +282,7 @@ function payloads(input: HttpInput): (pool: GatePool) => Payload {
 function deadlineOf(deadline: number | string): number {
   try {
     return parseDurationMs(deadline)
-  } catch {
-    throw new HeadgateError('BAD_REQUEST', `deadline: expected ms or a duration such as '30s', got ${String(deadline)}`)
+  } catch (error) {
+    throw new HeadgateError('BAD_REQUEST', `deadline: ${(error as Error).message}`)
   }
 }

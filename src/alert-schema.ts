@@ -16,7 +16,7 @@ const duration = (leastMs: number, mostMs = Number.MAX_SAFE_INTEGER) =>
     const valueMs = durationMsOf(value)
     if (valueMs !== undefined && valueMs >= leastMs && valueMs <= mostMs) return valueMs
     const most = mostMs === DAY_MS ? ', ≤ 1 day' : ''
-    context.addIssue({ code: 'custom', message: `ms or a duration such as '5m', ≥ ${leastMs} ms${most}` })
+    context.addIssue({ code: 'custom', message: `ms (a number) or a duration such as '5m', ≥ ${leastMs} ms${most}` })
     return z.NEVER
   })
 const within = duration(MINUTE_MS, DAY_MS)

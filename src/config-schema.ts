@@ -33,7 +33,7 @@ const flag = z.boolean({ error: 'true or false' })
 const text = z.string({ error: 'a non-empty string' }).min(1, { error: 'a non-empty string' })
 const count = z.int({ error: 'a whole number ≥ 1' }).min(1, { error: 'a whole number ≥ 1' })
 const duration = (leastMs: number) =>
-  readAs(`ms or a duration such as '30s', ≥ ${leastMs} ms`, (value) => {
+  readAs(`ms (a number) or a duration such as '30s', ≥ ${leastMs} ms`, (value) => {
     const valueMs = durationMsOf(value)
     return valueMs !== undefined && valueMs >= leastMs ? valueMs : undefined
   })
@@ -149,7 +149,7 @@ const pool = strictObject(
     slackMs: duration(MIN_SLACK_MS).default(SLACK_MS),
     holdUntilCallDeadline: flag.default(false),
     timeout: duration(1).default(DEFAULT_TIMEOUT_MS),
-    maxPause: readAs("ms or a duration such as '30s', ≥ 1 ms, or false", (value) => {
+    maxPause: readAs("ms (a number) or a duration such as '30s', ≥ 1 ms, or false", (value) => {
       const valueMs = value === false ? Number.POSITIVE_INFINITY : durationMsOf(value)
       return valueMs !== undefined && valueMs >= 1 ? valueMs : undefined
     }).default(DEFAULT_MAX_PAUSE_MS),

@@ -10,10 +10,13 @@ export interface Rate {
   readonly windowMs: number
 }
 
+/** Who writes `30` as a text may mean seconds, and would get milliseconds. */
+const HAS_UNIT = /[a-z]$|^0$/i
+
 /** With a unit: who writes `50/60` means seconds, and would get milliseconds. */
 const RATE = /^\s*(\d+)\s*\/\s*(\S.*?[a-z])\s*$/i
 
-/** Whole ms from a number of ms or a duration such as `30s`; undefined for anything else, and below 0. */
+/** Whole ms from a number of ms or a duration such as `30s`; undefined for anything else: below 0, or a text without a unit. */
 export function durationMsOf(value: unknown): number | undefined {
   const amountMs = typeof value === 'string' ? msOf(value) : value
   if (typeof amountMs !== 'number') return undefined
@@ -22,9 +25,9 @@ export function durationMsOf(value: unknown): number | undefined {
 }
 
 function msOf(text: string): number | undefined {
-  // `ms` throws on an empty string and answers undefined for what it can't read, whatever its types say.
+  // `ms` answers undefined for what it can't read, whatever its types say.
   const trimmed = text.trim()
-  return trimmed === '' ? undefined : ms(trimmed as ms.StringValue)
+  return HAS_UNIT.test(trimmed) ? ms(trimmed as ms.StringValue) : undefined
 }
 
 /** A rate such as `50/1m`; undefined for anything else. */
@@ -37,7 +40,7 @@ export function rateOf(text: string): Rate | undefined {
 
 /** Whole ms from a number of ms or a duration such as `30s`. Throws CONFIG_INVALID for anything else. */
 export function parseDurationMs(value: number | string): number {
-  return durationMsOf(value) ?? invalid("ms or a duration such as '30s'", value)
+  return durationMsOf(value) ?? invalid("ms (a number) or a duration such as '30s'", value)
 }
 
 /** A rate such as `50/1m`. Throws CONFIG_INVALID for anything else. */

@@ -289,7 +289,7 @@ describe('the gate against a provider', () => {
     ],
     [
       { pool: 'glm', messages: MESSAGES, deadline: 'soon' },
-      "deadline: expected ms or a duration such as '30s', got soon",
+      `deadline: expected ms (a number) or a duration such as '30s', got "soon"`,
     ],
     [{ pool: 'glm', messages: MESSAGES, maxTokens: 0 }, 'maxTokens: expected a whole number ≥ 1, got 0'],
     [

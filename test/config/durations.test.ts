@@ -10,7 +10,7 @@ describe('durations', () => {
     ['1m', 60_000],
     [' 1 d ', 86_400_000],
     ['1.1s', 1100],
-    ['250', 250],
+    ['0', 0],
   ])('reads %j as %d ms', (value, expectedMs) => {
     expect(parseDurationMs(value)).toBe(expectedMs)
   })
@@ -18,6 +18,8 @@ describe('durations', () => {
   it.each([
     ['', '""'],
     ['soon', '"soon"'],
+    ['250', '"250"'],
+    ['1.5', '"1.5"'],
     ['-1s', '"-1s"'],
     [-1, '-1'],
     [Number.NaN, 'NaN'],
@@ -26,7 +28,7 @@ describe('durations', () => {
     expect(() => parseDurationMs(value)).toThrowError(
       expect.objectContaining({
         code: 'CONFIG_INVALID',
-        message: `expected ms or a duration such as '30s', got ${shown}`,
+        message: `expected ms (a number) or a duration such as '30s', got ${shown}`,
       }),
     )
   })

@@ -244,10 +244,13 @@ describe('complaints name the place, what was expected and what was got', () => 
     ],
     [{ pools: {}, retryBudget: { ratio: -1 } }, 'retryBudget.ratio: expected a number ≥ 0, got -1'],
     [{ pools: {}, shadow: 'yes' }, 'shadow: expected true or false, got "yes"'],
-    [{ pools: {}, isolatedMaxMs: -1 }, "isolatedMaxMs: expected ms or a duration such as '30s', ≥ 0 ms, got -1"],
+    [
+      { pools: {}, isolatedMaxMs: -1 },
+      "isolatedMaxMs: expected ms (a number) or a duration such as '30s', ≥ 0 ms, got -1",
+    ],
     [
       { pools: {}, isolatedMaxMs: 'long' },
-      'isolatedMaxMs: expected ms or a duration such as \'30s\', ≥ 0 ms, got "long"',
+      'isolatedMaxMs: expected ms (a number) or a duration such as \'30s\', ≥ 0 ms, got "long"',
     ],
     [{ pools: {}, inspect: 1 }, 'inspect: expected true, false, a function or an observer, got 1'],
     [{ pools: {}, inspect: {} }, 'inspect: expected true, false, a function or an observer, got an empty object'],
@@ -270,11 +273,11 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ limits: { requests: { limit: '50', per: '1m' } } }, `limits.requests.limit: ${WHOLE}, got "50"`],
     [
       { limits: { requests: { limit: 50 } } },
-      "limits.requests.per: expected ms or a duration such as '30s', ≥ 1 ms, got nothing",
+      "limits.requests.per: expected ms (a number) or a duration such as '30s', ≥ 1 ms, got nothing",
     ],
     [
       { limits: { requests: { limit: 50, per: 0 } } },
-      "limits.requests.per: expected ms or a duration such as '30s', ≥ 1 ms, got 0",
+      "limits.requests.per: expected ms (a number) or a duration such as '30s', ≥ 1 ms, got 0",
     ],
     [
       { limits: { requests: { limit: 50, per: '1m', burst: 5 } } },
@@ -282,7 +285,7 @@ describe('complaints name the place, what was expected and what was got', () => 
     ],
     [
       { limits: { tokens: ['5/1m', { limit: 9, per: 'x' }] } },
-      'limits.tokens[1].per: expected ms or a duration such as \'30s\', ≥ 1 ms, got "x"',
+      'limits.tokens[1].per: expected ms (a number) or a duration such as \'30s\', ≥ 1 ms, got "x"',
     ],
     [{ limits: { tokens: '50 a minute' } }, `limits.tokens: ${RATES}, got "50 a minute"`],
     [{ limits: { tokens: 50 } }, `limits.tokens: ${RATES}, got 50`],
@@ -334,10 +337,11 @@ describe('complaints name the place, what was expected and what was got', () => 
     [{ models: 'm' }, `${MODELS}, got "m"`],
     [{ models: { m: 1 } }, 'models.m: expected a non-empty string, got 1'],
     [{ adaptive: 1 }, 'adaptive: expected true or false, got 1'],
-    [{ guardMs: -1 }, "guardMs: expected ms or a duration such as '30s', ≥ 0 ms, got -1"],
-    [{ slackMs: 9 }, "slackMs: expected ms or a duration such as '30s', ≥ 10 ms, got 9"],
-    [{ maxPause: true }, "maxPause: expected ms or a duration such as '30s', ≥ 1 ms, or false, got true"],
-    [{ timeout: 'never' }, 'timeout: expected ms or a duration such as \'30s\', ≥ 1 ms, got "never"'],
+    [{ guardMs: '50' }, 'guardMs: expected ms (a number) or a duration such as \'30s\', ≥ 0 ms, got "50"'],
+    [{ guardMs: -1 }, "guardMs: expected ms (a number) or a duration such as '30s', ≥ 0 ms, got -1"],
+    [{ slackMs: 9 }, "slackMs: expected ms (a number) or a duration such as '30s', ≥ 10 ms, got 9"],
+    [{ maxPause: true }, "maxPause: expected ms (a number) or a duration such as '30s', ≥ 1 ms, or false, got true"],
+    [{ timeout: 'never' }, 'timeout: expected ms (a number) or a duration such as \'30s\', ≥ 1 ms, got "never"'],
     [{ retry: { maxAttempts: 0 } }, `retry.maxAttempts: ${WHOLE}, got 0`],
     [{ retry: 3 }, 'retry: expected an object with maxAttempts, baseMs or capMs, got 3'],
     [{ degradedMessage: '' }, 'degradedMessage: expected a non-empty string, got an empty string'],
@@ -365,7 +369,7 @@ describe('complaints name the place, what was expected and what was got', () => 
     }
     expect(complaint(options).split('\n')).toEqual([
       `pools.glm-4.5.limits.requests.limit: ${WHOLE}, got 0`,
-      'pools.glm-4.5.limits.requests.per: expected ms or a duration such as \'30s\', ≥ 1 ms, got "x"',
+      'pools.glm-4.5.limits.requests.per: expected ms (a number) or a duration such as \'30s\', ≥ 1 ms, got "x"',
       expect.stringContaining('pools.q.provider: expected one of'),
       `bogus: unknown key, ${GATE_KEYS}`,
       'pools.glm-4.5.fallback[1]: expected the name of another pool (q), got "nowhere"',

@@ -92,7 +92,8 @@ describe('bad input', () => {
   test.each([
     ['x-headgate-tenant', 'two words', 'expected up to 100 letters, digits or . : / @ _ -, got "two words"'],
     ['x-headgate-priority', 'urgent', `expected 'high', 'normal' or 'low', got "urgent"`],
-    ['x-headgate-deadline', 'soon', `expected ms or a duration such as '30s', got soon`],
+    ['x-headgate-deadline', 'soon', `expected ms (a number) or a duration such as '30s', got "soon"`],
+    ['x-headgate-deadline', '30', `expected ms (a number) or a duration such as '30s', got "30"`],
   ])('%s: 400 with what was expected and got', async (name, value, message) => {
     const gateway = await startGateway(await answering())
     const error = await errorOf(await gateway.chat(CHAT, { [name]: value }))

@@ -150,8 +150,8 @@ describe('rules', () => {
     expect(() => resolveConfig({ pools: { p: { provider: 'openai' } }, alerts })).toThrow(
       [
         'alerts.rules[0].above: expected a number ≥ 0, got -1',
-        `alerts.rules[1].above: expected ms or a duration such as '5m', ≥ 0 ms, got "soon"`,
-        `alerts.rules[1].within: expected ms or a duration such as '5m', ≥ 60000 ms, ≤ 1 day, got "2d"`,
+        `alerts.rules[1].above: expected ms (a number) or a duration such as '5m', ≥ 0 ms, got "soon"`,
+        `alerts.rules[1].within: expected ms (a number) or a duration such as '5m', ≥ 60000 ms, ≤ 1 day, got "2d"`,
         'alerts.webhook: expected an http or https URL, or { url, headers }, got a string',
         'alerts.rules[0].pool: expected the name of a pool (p), got "q"',
       ].join('\n'),

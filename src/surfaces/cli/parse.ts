@@ -7,9 +7,7 @@ function expected(what: string, got: string): never {
 }
 
 export function durationOption(text: string): number {
-  return (
-    durationMsOf(/^\d+(\.\d+)?$/.test(text) ? Number(text) : text) ?? expected("ms or a duration such as '200ms'", text)
-  )
+  return durationMsOf(text) ?? expected("a duration such as '200ms'", text)
 }
 
 export function rateOption(text: string): Rate {
