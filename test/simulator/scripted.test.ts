@@ -83,3 +83,24 @@ test('Anthropic has blocks for them', async () => {
 test('undefined is so many words, as ever', async () => {
   expect(await ask('openai', undefined, { max_tokens: 2 })).toContain('"content":"word word"')
 })
+
+test('a script that throws fails its request, with its message, and the next is answered', async () => {
+  let calls = 0
+  simulator = await startSimulator({
+    profile: 'openai',
+    answer: () => {
+      if (++calls === 1) throw new Error('no such line')
+      return 'well'
+    },
+  })
+  const post = () =>
+    fetch(`${simulator!.baseURL}/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer k' },
+      body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'hi' }] }),
+    })
+  const failed = await post()
+  expect([failed.status, await failed.json()]).toEqual([500, { error: { message: 'answer: no such line' } }])
+  expect(await (await post()).json()).toMatchObject({ choices: [{ message: { content: 'well' } }] })
+  expect(simulator.log).toMatchObject([{ status: 500, code: '500' }, { status: 200 }])
+})

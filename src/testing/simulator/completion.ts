@@ -1,4 +1,4 @@
-import type { Api, StreamAnswers } from './profile.js'
+import type { Api, StreamAnswers, WireError } from './profile.js'
 
 const HAN_OR_PIECE = /\p{Script=Han}|[^\s\p{Script=Han}]{1,4}/gu
 const DEFAULT_COMPLETION_TOKENS = 16
@@ -59,8 +59,19 @@ export function maxTokensOf(given: unknown = DEFAULT_COMPLETION_TOKENS): number 
   return isCount ? (given as number) : undefined
 }
 
+/** What a script of a test's own makes of a request; what it throws is the provider's failure, not the end of its process. */
+export function scriptedBy(script: Script, request: ModelRequest): ModelRequest | WireError {
+  try {
+    const said = script(request.body)
+    return said === undefined ? request : scripted(request, typeof said === 'string' ? { content: said } : said)
+  } catch (error) {
+    const { message } = error instanceof Error ? error : { message: String(error) }
+    return { status: 500, code: '500', body: { error: { message: `answer: ${message}` } } }
+  }
+}
+
 /** The same request with an answer to say, cut at `max_tokens` where that was given. */
-export function scripted(request: ModelRequest, script: ScriptedAnswer): ModelRequest {
+function scripted(request: ModelRequest, script: ScriptedAnswer): ModelRequest {
   const { content, toolCalls = [] } = script
   const pieces = content === undefined ? [] : [...content.matchAll(HAN_OR_PIECE)]
   const end = request.maxTokensGiven ? pieces[request.maxTokens] : undefined
@@ -74,6 +85,9 @@ export function scripted(request: ModelRequest, script: ScriptedAnswer): ModelRe
 export function toolCallsOf({ script }: ModelRequest, id: string) {
   return (script?.toolCalls ?? []).map((call, index) => ({ id: `call_${id}_${index}`, ...call }))
 }
+
+/** What to say instead of so many words; undefined for those. `body` is the request's, parsed. */
+export type Script = (body: Readonly<Record<string, unknown>>) => string | ScriptedAnswer | undefined
 
 /** The simulator's own tokenizer: a Han character or up to four others are a token. */
 export function countTokens(content: unknown): number {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { type ArrivalRecord, reportOf, type SimulatorReport } from './arrivals.js'
-import { type ModelRequest, type ScriptedAnswer, scripted } from './completion.js'
+import { type ModelRequest, type Script, scriptedBy } from './completion.js'
 import { Gatekeeper, type SimulatorLimits } from './gatekeeper.js'
 import { parseJson, readText, sendJson } from './http.js'
 import type { Api, Profile, ProfileName, WireError } from './profile.js'
@@ -27,8 +27,8 @@ export interface SimulatorOptions extends SimulatorLimits {
   readonly apiKey?: string
   /** Shares of the accepted requests that fail with these codes, as `failNext` takes them. */
   readonly errors?: readonly { readonly share: number; readonly code: string }[]
-  /** What to say instead of so many words; undefined for those. `body` is the request's, parsed. */
-  readonly answer?: (body: Readonly<Record<string, unknown>>) => string | ScriptedAnswer | undefined
+  /** What to say instead of so many words. */
+  readonly answer?: Script
   /** While an answer is due, send what keeps the connection alive this often (DeepSeek, OpenRouter). Default: none. */
   readonly keepAliveMs?: number
 }
@@ -228,9 +228,9 @@ class SimulatorServer implements Simulator {
       else if (fault?.kind === 'fail') refuse(fault.error)
       else if (fault?.kind !== 'hang') {
         // Words are no answer where one can't come bit by bit: a vector.
-        const said = api.stream && this.#options.answer?.(asked.body)
-        const told = said === undefined ? asked : scripted(asked, typeof said === 'string' ? { content: said } : said)
-        await this.#answer(api, response, record, told, fault, leave)
+        const told = api.stream && this.#options.answer ? scriptedBy(this.#options.answer, asked) : asked
+        if ('status' in told) refuse(told)
+        else await this.#answer(api, response, record, told, fault, leave)
       }
     }
   }
