@@ -230,3 +230,12 @@ describe('what is remembered', () => {
     expect(await stays).toMatchObject({ status: 200 })
   })
 })
+
+test('a body that is nested too deep to be sent is refused with a key as without', async () => {
+  const gateway = await startGateway(await upstreamOf())
+  const deep = `{"model":"glm-4","messages":[{"role":"user","content":"hi"}],"metadata":${'['.repeat(100_000)}${']'.repeat(100_000)}}`
+  for (const headers of [undefined, KEY]) {
+    const response = await gateway.chat(deep, headers)
+    expect([response.status, await response.json()]).toMatchObject([400, { error: { code: 'bad_request' } }])
+  }
+})

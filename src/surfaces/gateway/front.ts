@@ -43,13 +43,14 @@ export class Front {
       return errorAnswer(400, message, { code: 'bad_request', param: 'idempotency-key' })
     }
     const reading = read()
-    const body = await reading.catch(() => undefined)
-    if (!body) return this.#answer(call, reading)
+    // What can't be read, or is nested too deep to be written again, is refused as without a key.
+    const body = await reading.then((read) => JSON.stringify(read)).catch(() => undefined)
+    if (body === undefined) return this.#answer(call, reading)
     // Whose key it is, is part of it: nobody gets another's answer by a guess.
     const who = ['authorization', 'x-api-key', 'x-headgate-tenant'].map((name) => textIn(headers, name) ?? '')
     return this.#repeats.answer({
       id: digestOf(path, key, ...who),
-      digest: digestOf(JSON.stringify(body)),
+      digest: digestOf(body),
       signal: hangUp.signal,
       make: (shared) => this.#answer({ ...call, leaving: shared }, reading),
     })
