@@ -48,7 +48,15 @@ export function gateMetrics(gate: Measurable): GateMetrics {
     help: 'LLM tokens of completed requests: estimated before, used in the end, refunded; prompt and completion as the provider counted.',
     labelNames: ['pool', 'kind'],
     registers,
+    // Summed up until somebody looks: five labelled counters a request would be the most of measuring it.
+    collect() {
+      for (const [pool, sums] of spent) {
+        for (const [kind, sum] of Object.entries(sums)) tokens.inc({ pool, kind }, sum)
+      }
+      spent.clear()
+    },
   })
+  const spent = new Map<string, Record<string, number>>()
   const waits = new Histogram({
     name: 'headgate_wait_seconds',
     help: 'From the call of spawn to the permission, without back-off and call.',
@@ -79,11 +87,16 @@ export function gateMetrics(gate: Measurable): GateMetrics {
       if (status !== 'cancelled') waits.observe({ pool }, (event.queuedMs + event.waitedMs) / 1_000)
       if (event.attempts > 0) calls.observe({ pool }, event.calledMs / 1_000)
       if (status !== 'completed' || event.via !== undefined) return
-      tokens.inc({ pool, kind: 'estimated' }, event.estimatedTokens)
-      tokens.inc({ pool, kind: 'used' }, event.usedTokens)
-      if (event.refundedTokens > 0) tokens.inc({ pool, kind: 'refunded' }, event.refundedTokens)
-      if (event.promptTokens !== undefined) tokens.inc({ pool, kind: 'prompt' }, event.promptTokens)
-      if (event.completionTokens !== undefined) tokens.inc({ pool, kind: 'completion' }, event.completionTokens)
+      let sums = spent.get(pool)
+      if (!sums) {
+        sums = {}
+        spent.set(pool, sums)
+      }
+      add(sums, 'estimated', event.estimatedTokens)
+      add(sums, 'used', event.usedTokens)
+      if (event.refundedTokens > 0) add(sums, 'refunded', event.refundedTokens)
+      if (event.promptTokens !== undefined) add(sums, 'prompt', event.promptTokens)
+      if (event.completionTokens !== undefined) add(sums, 'completion', event.completionTokens)
     }),
     gate.on('attempt-failed', ({ pool, code, status, providerCode }) => {
       // What a function threw may have any number for its status.
@@ -144,6 +157,10 @@ function addGauges(gate: Measurable, registers: Registry[]): void {
     'limit',
   )
   const synced = gauge('synced', 'Whether the dispatcher of the pool is in step with the store.', 'pool')
+}
+
+function add(sums: Record<string, number>, kind: string, tokens: number): void {
+  sums[kind] = (sums[kind] ?? 0) + tokens
 }
 
 /** The first so many names; the others are one. */

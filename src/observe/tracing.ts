@@ -2,6 +2,7 @@ import {
   type Attributes,
   type Context,
   context,
+  ProxyTracerProvider,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -42,9 +43,13 @@ export function traceGate(
 ): () => void {
   const tracer = tracerProvider.getTracer('headgate')
   const live = new Map<string, Traced>()
+  // Without an SDK, which may come any time, it would be told of spans that are nobody's.
+  const isDeaf = () =>
+    tracerProvider instanceof ProxyTracerProvider && tracerProvider.getDelegateTracer('headgate') === undefined
 
   // A sampler decides by the name and the attributes that a span begins with.
   const begin = ({ requestId, pool, tenant, target, atMs }: TransitionEvent): Traced | undefined => {
+    if (isDeaf()) return undefined
     const attributes = {
       ...(target && targetAttributes(target)),
       'headgate.pool': pool,

@@ -180,18 +180,20 @@ export class RequestRunner {
     entry.toldPool = pool.config.name
     const { events } = this.#options
     if (events.listenerCount('transition') === 0) return
-    events.emitSafely('transition', {
+    const hasMoved = movedFrom !== entry.toldPool
+    const told = {
       requestId: id,
       pool: entry.toldPool,
-      ...(movedFrom !== entry.toldPool && { movedFrom }),
-      ...((from === null || movedFrom !== entry.toldPool) && { target: targetOf(entry.spec) }),
       tenant,
       from,
       to: entry.state,
       event,
       attempt,
       atMs: this.#options.clock.wallMs(),
-    })
+    }
+    // Most steps have neither, and a spread of what is not there costs more than all the rest.
+    if (from !== null && !hasMoved) events.emitSafely('transition', told)
+    else events.emitSafely('transition', { ...told, target: targetOf(entry.spec), ...(hasMoved && { movedFrom }) })
   }
 
   #startCall(entry: Entry): void {

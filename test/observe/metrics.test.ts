@@ -50,6 +50,10 @@ describe('metrics', () => {
     ]) {
       expect(lines).toContain(line)
     }
+    // Each scrape goes on from the one before.
+    expect((await metrics.text()).split('\n')).toContain('headgate_llm_tokens_total{pool="glm",kind="used"} 7')
+    await gate.complete({ pool: 'glm', messages: [{ role: 'user', content: 'hello there' }], maxTokens: 3 })
+    expect((await metrics.text()).split('\n')).toContain('headgate_llm_tokens_total{pool="glm",kind="used"} 14')
     metrics.close()
     await gate.run({ pool: 'glm' }, async () => {})
     expect(await metrics.text()).toBe('\n')

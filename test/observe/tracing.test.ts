@@ -1,4 +1,4 @@
-import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, ProxyTracerProvider, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import {
   AlwaysOffSampler,
@@ -42,6 +42,19 @@ const rootsOf = (spans: ReadableSpan[]) => spans.filter(({ kind }) => kind === S
 const parentOf = ({ parentSpanContext }: ReadableSpan) => parentSpanContext?.spanId
 
 describe('a request as spans', () => {
+  test('from when an SDK is there, which may come late', async () => {
+    const { gate } = await traced()
+    const exporter = new InMemorySpanExporter()
+    const late = new ProxyTracerProvider()
+    onTestFinished(traceGate(gate, { tracerProvider: late }))
+    await gate.complete(CALL)
+    late.setDelegate(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }))
+    await gate.complete(CALL)
+    const [root, ...more] = rootsOf(exporter.getFinishedSpans())
+    expect(root).toMatchObject({ name: 'chat glm', attributes: { 'headgate.outcome': 'completed' } })
+    expect(more).toEqual([])
+  })
+
   test('one of its own by the GenAI conventions, and a child for each state', async () => {
     const { gate, provider, spans } = await traced()
     provider.failNext('1302')
