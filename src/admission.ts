@@ -102,14 +102,17 @@ export class Admissions {
     const tape = key !== undefined && stream ? new Tape(stream, this.parts.config.cache?.coalesce ?? false) : undefined
     const target = tape ?? stream
     const { caller } = this.parts
-    const workIn = (pool: GatePool) => httpWork(caller, pool.runtime.config, { ...payloadIn(pool), stream: target })
+    const workIn = (pool: GatePool) => httpWork(caller, pool.runtime.config, payloadIn(pool), target)
     // What can't be sent is told at once.
     const work = workIn(first)
     // Who stands in for another asks nobody else. And vectors of another model mean nothing beside this one's.
     const mayFallBack = !origin && input.degrade !== false && payload.api !== 'embeddings'
     const stands = mayFallBack ? fallbacksOf(route).map((name) => this.#standIn(name, input, work, first)) : []
     const call: Call = {
-      ...{ input, stream, reader, origin },
+      input,
+      stream,
+      reader,
+      origin,
       tokensIn: (pool) => payloadIn(pool).tokens,
       workIn: (pool) => (pool === first ? work : workIn(pool)),
       modelIn: (pool) => payloadIn(pool).model,

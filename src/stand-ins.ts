@@ -13,8 +13,11 @@ export interface Origin {
 /** What makes the same request in another pool, for one that is known by then. */
 export type Stand = (origin: Origin) => GateRequest | undefined
 
+const NONE: readonly string[] = []
+
 /** Other pools for what none of these can serve. */
-export function fallbacksOf({ pools }: ModelRoute): string[] {
+export function fallbacksOf({ pools }: ModelRoute): readonly string[] {
+  if (pools.every(({ runtime }) => runtime.config.fallback.length === 0)) return NONE
   const own = new Set(pools.map(({ runtime }) => runtime.config.name))
   const all = pools.flatMap(({ runtime }) => runtime.config.fallback)
   return [...new Set(all)].filter((name) => !own.has(name))

@@ -122,23 +122,24 @@ export function inputOf({ api, wire, headers, leaving }: Call, body: JsonBody, r
     const message = `pool ${route.pools[stranger]} of ${provider.name} has no such API: it answers at ${own}`
     throw new Refusal(404, message, { code: 'unsupported_api', wire })
   }
-  const common = {
-    pool: route.pool,
-    model: route.pool === undefined ? route.model : undefined,
-    tenant: textIn(headers, 'x-headgate-tenant'),
-    priority: textIn(headers, 'x-headgate-priority') as Priority | undefined,
-    deadline: textIn(headers, 'x-headgate-deadline'),
-    headers: passedOn(headers),
-    cache: isUncached(headers) ? false : undefined,
-    degrade: flagOf(textIn(headers, 'x-headgate-degrade')),
-    signal: leaving instanceof HangUp ? undefined : leaving,
-  }
-  const { model = body.model } = route
+  const { pool, model: asked = body.model } = route
+  const model = pool === undefined ? route.model : undefined
+  const tenant = textIn(headers, 'x-headgate-tenant')
+  const priority = textIn(headers, 'x-headgate-priority') as Priority | undefined
+  const deadline = textIn(headers, 'x-headgate-deadline')
+  const passed = passedOn(headers)
+  const cache = isUncached(headers) ? false : undefined
+  const degrade = flagOf(textIn(headers, 'x-headgate-degrade'))
+  const signal = leaving instanceof HangUp ? undefined : leaving
   // It may be long, and mostly is as it goes on.
-  const own = model === body.model ? body : { ...body, model }
+  const own = asked === body.model ? body : { ...body, model: asked }
+  // Two literals: V8 takes longer for one object made from another than for all else here.
+  if (api !== 'chat') {
+    return { pool, model, tenant, priority, deadline, headers: passed, cache, degrade, signal, api, body: own }
+  }
   // The gate says what is wrong with these, if anything is.
-  if (api === 'chat') return { ...common, messages: body.messages as readonly unknown[], body: own }
-  return { ...common, api, body: own }
+  const messages = body.messages as readonly unknown[]
+  return { pool, model, tenant, priority, deadline, headers: passed, cache, degrade, signal, messages, body: own }
 }
 
 /** Its deadline can't be made, so it was not even accepted. */

@@ -139,6 +139,9 @@ function chatBody(input: ChatInput, defaultModel: string) {
     throw bad('maxTokens', 'a whole number ≥ 1', maxTokens)
   }
   const stream = input.stream ?? extra.stream ?? false
+  const isWhole = extra.model === defaultModel && extra.messages === messages && maxTokens === undefined
+  // A body that says it all goes on as it is.
+  if (isWhole && stream === (extra.stream ?? false)) return { api: 'chat' as const, body: extra, stream }
   const body = {
     ...extra,
     model: defaultModel,

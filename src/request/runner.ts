@@ -181,19 +181,19 @@ export class RequestRunner {
     const { events } = this.#options
     if (events.listenerCount('transition') === 0) return
     const hasMoved = movedFrom !== entry.toldPool
-    const told = {
+    // One literal: an object made from another costs more than all the rest.
+    events.emitSafely('transition', {
       requestId: id,
       pool: entry.toldPool,
+      movedFrom: hasMoved ? movedFrom : undefined,
+      target: from === null || hasMoved ? targetOf(entry.spec) : undefined,
       tenant,
       from,
       to: entry.state,
       event,
       attempt,
       atMs: this.#options.clock.wallMs(),
-    }
-    // Most steps have neither, and a spread of what is not there costs more than all the rest.
-    if (from !== null && !hasMoved) events.emitSafely('transition', told)
-    else events.emitSafely('transition', { ...told, target: targetOf(entry.spec), ...(hasMoved && { movedFrom }) })
+    })
   }
 
   #startCall(entry: Entry): void {

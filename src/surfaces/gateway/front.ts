@@ -35,7 +35,8 @@ export class Front {
   }
 
   async answer(path: ApiPath, { headers, hangUp, read }: Client): Promise<Answer> {
-    const call = { ...CALLS[path], headers, leaving: hangUp }
+    const { api, wire } = CALLS[path]
+    const call = { api, wire, headers, leaving: hangUp }
     const key = textIn(headers, 'idempotency-key')
     if (key === undefined) return this.#answer(call, read())
     if (key === '' || key.length > MAX_KEY_CHARS) {
