@@ -24,7 +24,7 @@ local drawLists = {}
 local function drawsOf(ids)
   local D = drawLists[ids]
   if D ~= nil then return D end
-  D = { n = 0, ahead = HORIZON_MS, isRated = false }
+  D = { n = 0, ahead = HORIZON_MS, isRated = false, slots = false }
   for id in string.gmatch(ids, '[^\n]+') do
     -- Most draw on what comes next in the configuration.
     local index = S[D.n * 5 + 1] == id and D.n or rare().indexes()[id]
@@ -35,7 +35,12 @@ local function drawsOf(ids)
     local l = ready(index)
     D.n = D.n + 1
     D[D.n] = l
-    if l.window > 0 then D.isRated, D.ahead = true, min(D.ahead, floor(l.window / HORIZON_SHARE)) end
+    if l.window > 0 then
+      D.isRated, D.ahead = true, min(D.ahead, floor(l.window / HORIZON_SHARE))
+    else
+      D.slots = D.slots or {}
+      D.slots[#D.slots + 1] = l
+    end
   end
   drawLists[ids] = D
   return D
@@ -108,23 +113,6 @@ local function loadPage(P)
   end
   P.from = P.from + n / 2
   if n < 16 then P.isAll = true else P.boundName, P.boundTag = page[n - 1], tonumber(page[n]) end
-end
-
--- Takes the first request of a flow out.
-local function shift(P, T, p, flow)
-  if Q[P.at + 13] == T.r[p] then Q[P.at + 13] = '' end
-  local known = flow.known
-  if known > 0 then
-    known = known - 1
-    flow.known = known
-  end
-  local count = flow.count - 1
-  flow.count, flow.pos, flow.tokens, flow.isDirty, T.isDirty = count, flow.next, false, true, true
-  if count == 0 then
-    emptyFlow(P, T, p)
-  elseif known == 0 and flow.perToken > 0 then
-    T.r[p + 3] = 1
-  end
 end
 
 -- Pools of ours in which anybody waits, in the order of the configuration.

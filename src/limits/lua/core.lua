@@ -147,8 +147,8 @@ local function limitAt(i)
   local p = place(id)
   l = { index = i, id = id, at = p, kind = S[s + 2], limit = S[s + 3], window = window, hold = S[s + 5], sum = C[p + 2],
     first = C[p + 3], last = C[p + 4], isStored = C[p + 4] >= 0, isDirty = false, free = 0, allowed = 0, conf = 0,
-    blocks = false, gone = false, key = false, width = 1, touched = false, pend = false, pb = -1, pa = 0, pmax = -1, tooMuch = NEVER,
-    resAt = false, extra = 0, isReady = false, foreign = 0, walk = false }
+    blocks = false, gone = false, key = false, width = 1, touched = false, pend = false, pb = -1, pd = -1, pa = 0, pmax = -1,
+    tooMuch = NEVER, resAt = false, extra = 0, isReady = false, foreign = 0, walk = false }
   limits[i] = l
   if window == 0 then return l end
   local width = max(1, floor(window / 600))

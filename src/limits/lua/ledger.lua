@@ -59,7 +59,7 @@ local function walk(l, amount, at)
   end
   local w = l.walk
   if not w then
-    w = { n = 0, next = l.first, total = 0, hint = 1 }
+    w = { n = 0, next = l.first, total = 0, hint = 1, over = 0, upTo = 0, date = 0 }
     l.walk = w
   end
   while (amount and w.total < amount) or (upTo and w.next <= upTo) do
@@ -85,8 +85,9 @@ local function walk(l, amount, at)
     local i = w.hint
     while i > 1 and w[2 * i - 2] >= amount do i = i - 1 end
     while w[2 * i] < amount do i = i + 1 end
-    w.hint = i
-    return (w[2 * i - 1] + 1) * l.width + l.window + l.hold
+    -- Whoever asks for a little more or less gets the same instant: schedule.lua looks that up by itself.
+    w.hint, w.over, w.upTo, w.date = i, w[2 * i - 2] or 0, w[2 * i], (w[2 * i - 1] + 1) * l.width + l.window + l.hold
+    return w.date
   end
   local freed = 0
   for i = 1, w.n do
@@ -149,13 +150,13 @@ local function poolOf(name)
   P = { name = name, at = q, tag = Q[q + 6], virtual = Q[q + 7], load = Q[q + 8], waiting = Q[q + 9], tenantCount = Q[q + 10],
     hasIdle = Q[q + 11] == 1, isStored = Q[q + 9] > 0, isDoomed = false, tenants = {}, log = {}, idle = false,
     candidates = false, from = 0, isAll = false, boundTag = -1, boundName = '', index = -1, units = false, filling = false,
-    frontAt = 0, refusedHeads = 0 }
+    frontAt = 0, refusedHeads = 0, closings = -1, isClosed = false }
   pools[name] = P
   poolList[#poolList + 1] = P
   return P
 end
 
--- r: weight, tag, virtual, waiting, then 6 values a flow: id, length of the process id in it, tag, state (0: only its tag
+-- r: weight, tag, virtual, waiting, then 6 values a flow, in the byte order of ids: id, length of the process id in it, tag, state (0: only its tag
 -- is kept, 1: nothing shown, 2: waits with a known cost), load, weight of its class.
 local function loadTenants(P, names)
   for i = 1, #names, 64 do

@@ -75,7 +75,18 @@ if isLive and not isLeaving then
       T.weight, T.isDirty = flows[i + 4], true
       local r = T.r
       if not p then
-        p = #r + 1
+        -- Flows stay in the order of their ids, so that the first of equal tags is the one to be found.
+        local size = #r
+        p = size + 1
+        while p > 5 and isBefore(id, r[p - 6]) do p = p - 6 end
+        for k = size, p, -1 do r[k + 6] = r[k] end
+        if p <= size then
+          for _, field in ipairs({ 'F', 'moved' }) do
+            local byPlace = {}
+            for at, its in pairs(T[field] or byPlace) do byPlace[at < p and at or at + 6] = its end
+            T[field] = byPlace
+          end
+        end
         r[p], r[p + 1], r[p + 2], r[p + 3], r[p + 4], r[p + 5] = id, #me, 0, 0, 0, 0
       end
       if r[p + 3] == 0 then
