@@ -19,17 +19,17 @@ local function ready(i)
   return l
 end
 
--- The limits that a flow draws on; false with one that this process is not configured with.
+-- The limits that a flow draws on; none is `isUnknown`, with one that this process is not configured with.
 local drawLists = {}
 local function drawsOf(ids)
   local D = drawLists[ids]
-  if D ~= nil then return D end
-  D = { n = 0, ahead = HORIZON_MS, isRated = false, slots = false }
+  if D then return D end
+  D = { n = 0, ahead = HORIZON_MS, half = 0, isRated = false, slots = false, isUnknown = false }
   for id in string.gmatch(ids, '[^\n]+') do
     -- Most draw on what comes next in the configuration.
     local index = S[D.n * 5 + 1] == id and D.n or rare().indexes()[id]
     if not index then
-      D = false
+      D = { n = 0, ahead = 0, half = 0, isRated = false, slots = false, isUnknown = true }
       break
     end
     local l = ready(index)
@@ -42,6 +42,8 @@ local function drawsOf(ids)
       D.slots[#D.slots + 1] = l
     end
   end
+  if not D.isRated then D.ahead = 0 end
+  D.half = floor(D.ahead / 2)
   drawLists[ids] = D
   return D
 end

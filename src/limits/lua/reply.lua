@@ -100,42 +100,59 @@ local result
 if isRepeated then
   result = call('HGET', base .. 'last', me)
 else
-  -- Most of these lists are empty in most replies: there is a table only for one that is not.
-  local coolDowns, paused, ceilings, over, used, poolWords, limitWords
-  local function put(list, its)
-    list = list or {}
-    list[#list + 1] = its
-    return list
-  end
-  local function text(list) return list and concat(list, ',') or '' end
-  local grants = {}
+  local isNews, used = false, ''
   for i = 1, #poolNames do
     local q = qAt[poolNames[i]]
-    if q then
-      if Q[q + 4] > 0 and Q[q + 3] > now then
-        coolDowns = put(coolDowns, format('[%d,%.0f,%.0f]', i - 1, Q[q + 3], Q[q + 4]))
-      end
-      if Q[q + 2] > 0 then paused = put(paused, i - 1) end
-      if Q[q + 2] ~= 0 then poolWords = put(poolWords, format('[%d,%.0f]', i - 1, math.abs(Q[q + 2]))) end
-    end
+    if q and (Q[q + 2] ~= 0 or (Q[q + 4] > 0 and Q[q + 3] > now)) then isNews = true end
   end
   for s = 1, #S, 5 do
-    local p, i = cAt[S[s]], (s - 1) / 5
-    if p then
-      if C[p + 12] ~= '' then ceilings = put(ceilings, format('[%d,%.0f]', i, (unpackAll(C[p + 12])))) end
-      if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over = put(over, format('[%d,%.0f]', i, C[p + 8])) end
-      if C[p + 13] > 0 then limitWords = put(limitWords, format('[%d,%.0f]', i, C[p + 13])) end
+    local p = cAt[S[s]]
+    if p and (C[p + 12] ~= '' or C[p + 13] > 0 or (C[p + 7] >= 0 and C[p + 8] ~= S[s + 2])) then isNews = true end
+    if S[s + 3] >= LONG_WINDOW_MS then
+      used = format('%s[%d,%.0f]', used == '' and used or used .. ',', (s - 1) / 5, limitAt((s - 1) / 5).sum)
     end
-    if S[s + 3] >= LONG_WINDOW_MS then used = put(used, format('[%d,%.0f]', i, limitAt(i).sum)) end
   end
+  local pieces = { format('[%.0f.%03d,%s,%.0f,%d,%.0f,[', now, fraction, cjson.encode(epoch), version, isFenced and 1 or 0,
+    learnUntil) }
   for i = 1, #grantKeys do
     local key = grantKeys[i]
-    grants[i] = '[' .. cjson.encode(key) .. ',' .. concat(grantTexts[key], ',') .. ']'
+    pieces[i + 1] = (i > 1 and ',[' or '[') .. cjson.encode(key) .. ',' .. concat(grantTexts[key], ',') .. ']'
   end
-  result = format('[%.0f.%03d,%s,%.0f,%d,%.0f,[', now, fraction, cjson.encode(epoch), version, isFenced and 1 or 0, learnUntil)
-    .. concat(grants, ',') .. '],[' .. concat(refused, ',') .. '],' .. format('%.0f,%d,[', retryAt, restate)
-    .. concat(handoffs, ',') .. '],[' .. concat(queues, ',') .. '],[' .. text(coolDowns) .. '],['
-    .. text(paused) .. '],[' .. text(ceilings) .. '],[' .. text(over) .. '],[' .. text(used)
-    .. '],[' .. text(poolWords) .. '],[' .. text(limitWords) .. '],' .. share .. format(',%.0f]', offset)
+  pieces[#pieces + 1] = '],[' .. concat(refused, ',') .. format('],%.0f,%d,[', retryAt, restate) .. concat(handoffs, ',') .. '],['
+    .. concat(queues, ',')
+  if isNews then
+    -- Most of these lists are empty in most replies: there is a table only for one that is not.
+    local coolDowns, paused, ceilings, over, poolWords, limitWords
+    local function put(list, its)
+      list = list or {}
+      list[#list + 1] = its
+      return list
+    end
+    local function text(list) return list and concat(list, ',') or '' end
+    for i = 1, #poolNames do
+      local q = qAt[poolNames[i]]
+      if q then
+        if Q[q + 4] > 0 and Q[q + 3] > now then
+          coolDowns = put(coolDowns, format('[%d,%.0f,%.0f]', i - 1, Q[q + 3], Q[q + 4]))
+        end
+        if Q[q + 2] > 0 then paused = put(paused, i - 1) end
+        if Q[q + 2] ~= 0 then poolWords = put(poolWords, format('[%d,%.0f]', i - 1, math.abs(Q[q + 2]))) end
+      end
+    end
+    for s = 1, #S, 5 do
+      local p, i = cAt[S[s]], (s - 1) / 5
+      if p then
+        if C[p + 12] ~= '' then ceilings = put(ceilings, format('[%d,%.0f]', i, (unpackAll(C[p + 12])))) end
+        if C[p + 7] >= 0 and C[p + 8] ~= S[s + 2] then over = put(over, format('[%d,%.0f]', i, C[p + 8])) end
+        if C[p + 13] > 0 then limitWords = put(limitWords, format('[%d,%.0f]', i, C[p + 13])) end
+      end
+    end
+    pieces[#pieces + 1] = '],[' .. text(coolDowns) .. '],[' .. text(paused) .. '],[' .. text(ceilings) .. '],[' .. text(over)
+      .. '],[' .. used .. '],[' .. text(poolWords) .. '],[' .. text(limitWords) .. '],'
+  else
+    pieces[#pieces + 1] = '],[],[],[],[],[' .. used .. '],[],[],'
+  end
+  pieces[#pieces + 1] = share .. format(',%.0f]', offset)
+  result = concat(pieces)
   if isLive then call('HSET', base .. 'last', me, result) end
 end

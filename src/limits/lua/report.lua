@@ -53,7 +53,7 @@ for i = 1, #queued do
       for _, its in ipairs(own) do
         local flow = flowOf(T, its.p)
         local D, slots = drawsOf(flow.draws), MAX_COSTS
-        if not D or D.isRated then slots = 0 end
+        if D.isUnknown or D.isRated then slots = 0 end
         for k = 1, slots > 0 and D.n or 0 do
           slots = C[D[k].at + 5] > D[k].allowed and 0 or min(slots, D[k].allowed)
         end

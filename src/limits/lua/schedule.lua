@@ -98,9 +98,8 @@ do
     end
     if p then
       local flow = T.F[p] or flowOf(T, p)
-      local D, tokens = drawLists[flow.draws], flow.tokens or headOf(flow)
-      if D == nil then D = drawsOf(flow.draws) end
-      local r, n, isBlocked, isRefused, isTaken = T.r, D and D.n or 0, not D, false, false
+      local D, tokens = drawLists[flow.draws] or drawsOf(flow.draws), flow.tokens or headOf(flow)
+      local r, n, isBlocked, isRefused, isTaken = T.r, D.n, D.isUnknown, false, false
       -- When all dimensions fit, and which limit decides that.
       local date, binding, full = now, nil, false
       for i = 1, n do
@@ -150,13 +149,14 @@ do
           isBlocked, closings = true, closings + 1
         elseif date > now then
           -- How far ahead it may be dated.
-          local ahead, slots = D.isRated and D.ahead or 0, D.slots
-          -- A slot that waits for its date is idle: only while there are plenty.
-          for i = 1, slots and #slots or 0 do
-            local l = slots[i]
-            if (C[l.at + 5] + 1) * 2 > l.allowed then ahead = 0 end
+          local ahead, half, slots = D.ahead, D.half, D.slots
+          if slots then
+            -- A slot that waits for its date is idle: only while there are plenty.
+            for i = 1, #slots do
+              local l = slots[i]
+              if (C[l.at + 5] + 1) * 2 > l.allowed then ahead, half = 0, 0 end
+            end
           end
-          local half = floor(ahead / 2)
           if date > now + (P.filling and ahead or half) then
             -- It waits, and whoever comes after it goes first only without delaying it.
             isBlocked, isReserved, closings = true, true, closings + 1
@@ -184,13 +184,15 @@ do
             retry(isOwn and askAt or askAt + BACKUP_MS)
           end
         end
-        for i = 1, isReserved and not isBlocked and n or 0 do
-          local l = D[i]
-          local cost = l.kind == 2 and tokens or 1
-          if l.resAt and cost > l.extra then
-            if cost < l.tooMuch then l.tooMuch = cost end
-            isBlocked, closings = true, closings + 1
-            break
+        if isReserved and not isBlocked then
+          for i = 1, n do
+            local l = D[i]
+            local cost = l.kind == 2 and tokens or 1
+            if l.resAt and cost > l.extra then
+              if cost < l.tooMuch then l.tooMuch = cost end
+              isBlocked, closings = true, closings + 1
+              break
+            end
           end
         end
       end
@@ -232,15 +234,21 @@ do
         if Q[q + 4] > 0 and date > Q[q + 5] then Q[q + 5] = date end
         if date > now then P.filling = true end
         -- What is served moves the tags above it by service/weight; who was kept back may be behind by MAX_LAG_US.
-        local service = flow.base
-        if flow.perToken > 0 then service = max(service, ceil(tokens * flow.perToken / 1000)) end
+        local service, perToken = flow.base, flow.perToken
+        if perToken > 0 then
+          local its = tokens * perToken / 1000
+          its = its + -its % 1
+          if its > service then service = its end
+        end
         local tag = P.tag
         if tag > virtual then virtual = tag elseif tag < virtual - MAX_LAG_US then tag = virtual - MAX_LAG_US end
         P.tag = tag + service
         tag = T.tag
         local behind = P.virtual
         if tag > behind then P.virtual = tag elseif tag < behind - MAX_LAG_US then tag = behind - MAX_LAG_US end
-        T.tag = tag + ceil(service / T.weight)
+        -- Rounded up, without the call that `ceil` is.
+        local step = service / T.weight
+        T.tag = tag + step + -step % 1
         tag, behind = r[p + 2], T.virtual
         if tag > behind then T.virtual = tag elseif tag < behind - MAX_LAG_US then tag = behind - MAX_LAG_US end
         local weight, waited = flow.classWeight, now - flow.since
@@ -253,7 +261,8 @@ do
           weight = min(highest, weight * 2 ^ min(4, floor(waited / AGEING_MS)))
         end
         if weight > MAX_CLASS_WEIGHT then weight = MAX_CLASS_WEIGHT end
-        r[p + 2] = tag + ceil(service / weight)
+        step = service / weight
+        r[p + 2] = tag + step + -step % 1
         local load = r[p + 4]
         if load > service then load = service end
         r[p + 4], P.load = r[p + 4] - load, P.load - load
