@@ -264,7 +264,7 @@ export class RedisStore implements GroupStore {
 
   async #run({ sha, source }: Script, request: string): Promise<string> {
     const { commands } = this.connection
-    const args = [`${this.#prefix}core`, this.#spec, this.nowMs ? Math.floor(this.nowMs()) : '', request] as const
+    const args = [`${this.#prefix}core`, this.#spec, this.nowMs ? injected(this.nowMs()) : '', request] as const
     try {
       return (await commands.evalsha(sha, 1, ...args)) as string
     } catch (error) {
@@ -273,4 +273,9 @@ export class RedisStore implements GroupStore {
       throw this.connection.unavailable(error)
     }
   }
+}
+
+/** Whole µs, as Redis `TIME` has them; rounded down as there. */
+function injected(nowMs: number): string {
+  return (Math.floor(nowMs * 1000) / 1000).toFixed(3)
 }

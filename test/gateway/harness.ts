@@ -30,8 +30,11 @@ export class LogBook {
     }
   }
 
+  /** As a log at level info has them: without successful reads of probes and monitoring. */
   requests(): Record<string, unknown>[] {
-    return this.entries.filter(({ message }) => message === 'http request').map(({ details }) => details)
+    return this.entries
+      .filter(({ level, message }) => level !== 'debug' && message === 'http request')
+      .map(({ details }) => details)
   }
 }
 

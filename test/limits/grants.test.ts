@@ -25,6 +25,13 @@ contract('grants', (world) => {
     expect(reply.retryAtMs).toBe(dueMs - 500)
   })
 
+  test('store time is whole ms, and how far in the ms it was read is told with it', async () => {
+    const a = await open(requests(5))
+    const { nowMs } = await a.ask()
+    advance(1.75)
+    expect(await a.ask()).toMatchObject({ nowMs: nowMs + 1, readMs: nowMs + 1.75 })
+  })
+
   test('all limits are drawn on or none: a refusal charges nothing in any', async () => {
     const spec = groupOf(
       rate('r', 100, MINUTE_MS),

@@ -23,4 +23,8 @@ describe('the simulation on the Lua, in a real Redis on virtual time', () => {
   it('seed 125146, that once failed: a call that begins just before a floor closes', async () => {
     expect((await runOnRedis(planOf(125146), server.url)).violations.slice(0, 3)).toEqual([])
   }, 120_000)
+
+  it('seed 700015, that once failed: a store that tells no part of a ms is read too early by as much', async () => {
+    expect((await runOnRedis(planOf(700015), server.url)).violations.slice(0, 3)).toEqual([])
+  }, 120_000)
 })

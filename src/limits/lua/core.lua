@@ -34,6 +34,9 @@ local isInjected, fraction = now ~= nil, 0
 if not isInjected then
   local t = call('TIME')
   now, fraction = t[1] * 1000 + floor(t[2] / 1000), t[2] % 1000
+else
+  fraction = floor((now - floor(now)) * 1000 + 0.5)
+  now = floor(now)
 end
 
 -- Numbers beyond 14 digits lose some as plain text.
