@@ -25,7 +25,10 @@ export async function installPeers(root) {
     const args = ['ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel', 'error']
     const { status } = spawnSync('npm', args, { cwd: unfinished, stdio: ['ignore', 'ignore', 'inherit'] })
     if (status !== 0) throw new Error(`npm ${args.join(' ')} ended with ${status}`)
-    await rename(unfinished, home)
+    // Another bench that was started at the same time may have been first; its install is the same.
+    await rename(unfinished, home).catch((error) => {
+      if (!existsSync(home)) throw error
+    })
   } finally {
     await rm(unfinished, { recursive: true, force: true })
   }
