@@ -196,12 +196,13 @@ export function nextOf<T extends Place<T>>({ line, at }: T): T | undefined {
 
 /** Puts an item where it would stand had it never left; whoever is before it moves up. */
 function putBack<T extends Place<T>>(line: Line<T>, item: T): void {
-  const { places } = line
   if (line.head === 0) {
-    places.unshift(undefined)
-    line.base--
-    line.head = 1
+    // More than one: all move for it, and who comes back is seldom alone.
+    line.places = Array<T | undefined>(MIN_CLOSED).fill(undefined).concat(line.places)
+    line.base -= MIN_CLOSED
+    line.head = MIN_CLOSED
   }
+  const { places } = line
   let index = --line.head
   // Who comes back was among the first: look from the front.
   for (; index + 1 < places.length; index++) {

@@ -55,7 +55,10 @@ export class Session {
     ceilings: [],
     coolDowns: [],
     paused: [],
-    ...{ overrides: [], poolWords: [], limitWords: [], queues: [] },
+    overrides: [],
+    poolWords: [],
+    limitWords: [],
+    queues: [],
   }
   readonly words: Words
   /** For how long anything it spent may count. */
@@ -108,10 +111,9 @@ export class Session {
     return true
   }
 
-  /** `longestCallMs`: of what waits. */
   compose(
     flows: readonly FlowStatement[],
-    longestCallMs: number,
+    longestWaitingCallMs: number,
     sync: ClockSync,
     nowMs: number,
     distrust: boolean,
@@ -123,7 +125,7 @@ export class Session {
       processId: this.processId,
       seq: ++this.#seq,
       leaseMs: this.options.leaseMs,
-      holdUntilMs: holdUntilMs(this.options, this.open.values(), longestCallMs, sync, nowMs),
+      holdUntilMs: holdUntilMs(this.options, this.open.values(), longestWaitingCallMs, sync, nowMs),
       isolatedMs: this.options.isolatedMs,
       knownEpoch: this.#epoch,
       knownVersion: this.#version,
