@@ -228,7 +228,12 @@ export class World {
     if (!this.isDone) this.#reportStuck()
     const longestMs = Math.max(...this.groupPlan.spec.limits.map(({ windowMs, holdMs }) => windowMs + holdMs))
     // What was set aside for one that is gone counts as spent until a window after its end.
-    const restMs = longestMs + 12_000 + (plan.isolatedMs > 0 ? LEASE_MS + plan.isolatedMs : 0)
+    const asideMs = plan.isolatedMs > 0 ? LEASE_MS + plan.isolatedMs : 0
+    // Who was gone while something waited there may have begun a call up to its lease's end.
+    const heldMs = this.holds
+      ? LEASE_MS + Math.max(...[...this.config.pools.values()].map((pool) => pool.callTimeoutMs))
+      : 0
+    const restMs = longestMs + 12_000 + Math.max(asideMs, heldMs)
     await this.#until(() => false, this.sinceStartMs + restMs)
     await this.watchers.atRest()
   }
