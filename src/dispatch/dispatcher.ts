@@ -256,7 +256,7 @@ export class Dispatcher {
     if (this.#waiters.hasNews) this.#wanted = true
     const distrust = this.#distrust
     this.#distrust = false
-    return this.#session.compose(statements, this.#waiters.longestCallMs, this.#sync, nowMs, distrust, this.#leaving)
+    return this.#session.compose(statements, this.#waiters, this.#sync, nowMs, distrust, this.#leaving)
   }
 
   /** Under a new process id nothing stands that the former was granted and has not sent. */

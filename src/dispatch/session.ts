@@ -2,7 +2,7 @@ import { type Exchange, type ExchangeReply, type FlowStatement, type GroupSpec, 
 import { bucketOf, bucketWidthMs } from '../limits/window.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd } from './grant.js'
-import { holdUntilMs } from './hold.js'
+import { holdUntilMs, type Waiting } from './hold.js'
 import { Journal } from './journal.js'
 import { Owed } from './owed.js'
 import { Words } from './words.js'
@@ -113,7 +113,7 @@ export class Session {
 
   compose(
     flows: readonly FlowStatement[],
-    longestWaitingCallMs: number,
+    waiting: Waiting,
     sync: ClockSync,
     nowMs: number,
     distrust: boolean,
@@ -125,7 +125,7 @@ export class Session {
       processId: this.processId,
       seq: ++this.#seq,
       leaseMs: this.options.leaseMs,
-      holdUntilMs: holdUntilMs(this.options, this.open.values(), longestWaitingCallMs, sync, nowMs),
+      holdUntilMs: holdUntilMs(this.options, this.open.values(), waiting, sync, nowMs),
       isolatedMs: this.options.isolatedMs,
       knownEpoch: this.#epoch,
       knownVersion: this.#version,

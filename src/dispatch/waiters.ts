@@ -32,7 +32,7 @@ export class Waiters {
     return this.#dirty.size > 0
   }
 
-  /** The longest that a call of any that waits may take; 0 where none does. */
+  /** As `Waiting` says; it looks at every flow. */
   get longestCallMs(): number {
     let longestMs = 0
     for (const { waiting, dated, callTimeoutMs } of this.#flows.values()) {
