@@ -1,5 +1,5 @@
-import type { DispatcherState } from '../../machines/vocabulary.js'
 import type { Clock } from '../clock.js'
+import type { DispatcherEventNotice } from '../events.js'
 import type { GroupSpec, GroupStore } from '../limits/store.js'
 
 export interface DispatcherOptions {
@@ -25,23 +25,5 @@ export interface DispatcherOptions {
   /** Called when a pool (its index) is known to pause, or to pause for longer. */
   readonly onCoolDown?: (pool: number) => void
   /** Called for what an operator should hear of. */
-  readonly onNews: (news: DispatcherNews) => void
-}
-
-export interface DispatcherNews {
-  readonly group: string
-  readonly type:
-    | 'state'
-    | 'fenced'
-    | 'clock-distrusted'
-    | 'store-error'
-    | 'on-floor'
-    | 'limit-differs'
-    | 'config-differs'
-  readonly state: DispatcherState
-  /** That the fleet goes by another value than this process is configured with: an operator's, or another process's. */
-  readonly limit?: { readonly id: string; readonly here: number; readonly fleet: number }
-  /** With `config-differs`: how many processes of the fleet keep other limits (dimensions, windows, guard or slack). */
-  readonly others?: number
-  readonly cause?: unknown
+  readonly onNews: (news: DispatcherEventNotice) => void
 }

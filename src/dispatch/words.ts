@@ -1,6 +1,6 @@
+import type { DispatcherEventNotice } from '../events.js'
 import { kindIn } from '../limits/kind.js'
 import type { ControlChange, GroupSpec } from '../limits/store.js'
-import type { DispatcherNews } from './options.js'
 import type { Known } from './session.js'
 
 /**
@@ -31,7 +31,7 @@ export class Words {
   }
 
   /** Tells of limits that stand otherwise than they are configured here, and of processes that keep others; of each once. */
-  differ(tell: (news: Pick<DispatcherNews, 'type' | 'limit' | 'others'>) => void): void {
+  differ(tell: (news: Pick<DispatcherEventNotice, 'type' | 'limit' | 'others'>) => void): void {
     this.#differInKind(tell)
     for (const [index, fleet] of this.known.overrides) {
       const { id, limit: here } = this.spec.limits[index]!
@@ -41,7 +41,7 @@ export class Words {
     }
   }
 
-  #differInKind(tell: (news: Pick<DispatcherNews, 'type' | 'others'>) => void): void {
+  #differInKind(tell: (news: Pick<DispatcherEventNotice, 'type' | 'others'>) => void): void {
     if (this.known.roster === this.#roster) return
     this.#roster = this.known.roster
     const own = kindIn(this.name)

@@ -1,6 +1,6 @@
 import { Dispatcher } from '../../src/dispatch/dispatcher.js'
 import type { Grant, TokenRequest } from '../../src/dispatch/grant.js'
-import type { DispatcherNews } from '../../src/dispatch/options.js'
+import type { DispatcherEventNotice } from '../../src/events.js'
 import { MemoryGroup } from '../../src/limits/memory-group.js'
 import type { GroupSpec, GroupUsage } from '../../src/limits/store.js'
 import { VirtualClock } from '../../src/testing/virtual-clock.js'
@@ -77,9 +77,9 @@ export class Process {
   readonly clock: StoppableClock
   readonly store: ProbedStore
   readonly dispatcher: Dispatcher
-  readonly news: DispatcherNews[] = []
+  readonly news: DispatcherEventNotice[] = []
   /** Called with each piece of news as it comes. */
-  onNews: (news: DispatcherNews) => void = () => {}
+  onNews: (news: DispatcherEventNotice) => void = () => {}
 
   readonly #fleet: Fleet
 
@@ -143,7 +143,7 @@ export class Process {
     return grant
   }
 
-  newsOf(type: DispatcherNews['type']): DispatcherNews[] {
+  newsOf(type: DispatcherEventNotice['type']): DispatcherEventNotice[] {
     return this.news.filter((news) => news.type === type)
   }
 }

@@ -1,6 +1,6 @@
 import type { PoolConfig } from '../../src/config.js'
 import { Dispatcher } from '../../src/dispatch/dispatcher.js'
-import type { DispatcherNews } from '../../src/dispatch/options.js'
+import type { DispatcherEventNotice } from '../../src/events.js'
 import { GateEmitter } from '../../src/events.js'
 import { PRIORITY_WEIGHT } from '../../src/intake/input.js'
 import { Intake } from '../../src/intake/intake.js'
@@ -29,7 +29,7 @@ export class SimProcess {
   readonly events = new GateEmitter()
   /** Accepted and not done. */
   readonly accepted = new Map<number, RequestPlan>()
-  readonly news: DispatcherNews['type'][] = []
+  readonly news: DispatcherEventNotice['type'][] = []
   alive = true
   readonly #intakes = new Map<string, Intake>()
 
