@@ -1,3 +1,5 @@
+import { FreshMap } from '../registry.js'
+
 /**
  * Where an item stands in a `FairQueue`. It is the item's own, and only the queue writes it: hundreds of thousands may
  * wait, and a second object each would be twice the memory to read.
@@ -45,8 +47,8 @@ export class FairQueue<T extends Place<T>> {
   #size = 0
   #virtualTime = 0
   #lastOrder = 0
-  readonly #lines = new Map<string, Line<T>>()
-  readonly #finishTags = new Map<string, number>()
+  readonly #lines = new FreshMap<string, Line<T>>()
+  readonly #finishTags = new FreshMap<string, number>()
 
   get size(): number {
     return this.#size

@@ -108,7 +108,7 @@ export class Grants {
       flow.dated--
       this.session.giveBack(flow.draws, tokens, true, notBeforeMs)
     }
-    for (const grant of this.session.open.values()) {
+    for (const grant of this.session.open) {
       if (grant.state === 'unsent' && !grant.isolated) grant.state = 'void'
     }
   }
@@ -130,7 +130,7 @@ export class Grants {
 
   #recall(pool: number, untilMs: number): void {
     this.waiters.forbidHandoffs(pool)
-    for (const grant of this.session.open.values()) {
+    for (const grant of this.session.open) {
       if (grant.pool === pool && grant.state === 'unsent' && grant.notBeforeMs < untilMs) grant.state = 'void'
     }
     const recalled = this.#calendar.recall((dated) => dated.pool === pool && dated.notBeforeMs < untilMs)

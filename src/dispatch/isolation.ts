@@ -120,7 +120,7 @@ export class Isolation {
     }
     const { spec, leaseMs, isolatedMs, onNews } = this.options
     const held = new Map<number, number>()
-    for (const { draws } of this.session.open.values()) {
+    for (const { draws } of this.session.open) {
       for (const index of draws) if (spec.limits[index]!.windowMs === 0) held.set(index, (held.get(index) ?? 0) + 1)
     }
     // The store applied a batch at the earliest when it was answered, at the latest some time after it was last sent.

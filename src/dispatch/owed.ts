@@ -1,15 +1,16 @@
 import type { Exchange } from '../limits/store.js'
+import { FreshMap } from '../registry.js'
 
 type Owing = Pick<Exchange, 'adjustments' | 'freed' | 'cuts' | 'coolDowns' | 'observed' | 'service'>
 
 /** What this process has yet to tell the store, added up: one entry a bucket, limit, pool or flow, whatever the number of grants. */
 export class Owed {
-  readonly #adjustments = new Map<string, [limit: number, bucket: number, delta: number]>()
-  readonly #freed = new Map<number, number>()
-  readonly #cuts = new Map<number, number>()
-  readonly #coolDowns = new Map<number, number>()
-  readonly #observed = new Map<number, readonly [limit: number, max: number, foreign: number, untilMs: number]>()
-  readonly #service = new Map<string, [pool: number, tenant: string, flow: string, delta: number]>()
+  readonly #adjustments = new FreshMap<string, [limit: number, bucket: number, delta: number]>()
+  readonly #freed = new FreshMap<number, number>()
+  readonly #cuts = new FreshMap<number, number>()
+  readonly #coolDowns = new FreshMap<number, number>()
+  readonly #observed = new FreshMap<number, readonly [limit: number, max: number, foreign: number, untilMs: number]>()
+  readonly #service = new FreshMap<string, [pool: number, tenant: string, flow: string, delta: number]>()
 
   get isEmpty(): boolean {
     const { size } = this.#adjustments

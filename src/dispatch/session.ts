@@ -1,5 +1,6 @@
 import { type Exchange, type ExchangeReply, type FlowStatement, type GroupSpec, NO_NEWS } from '../limits/store.js'
 import { bucketOf, bucketWidthMs } from '../limits/window.js'
+import { Registry } from '../registry.js'
 import type { ClockSync } from './clock-sync.js'
 import type { Grant, GrantEnd } from './grant.js'
 import { holdUntilMs, type Waiting } from './hold.js'
@@ -37,13 +38,10 @@ export interface Known
   readonly usedAsOfMs: number
 }
 
-/**
- * What this process is to the store: its id (a new one after each fencing), the numbers of its batches, the grants it
- * holds, what it owes, and what it knows of the fleet should the store forget.
- */
+/** What this process is to the store: its id (new after each fencing), its batches and grants, what it owes and knows. */
 export class Session {
   /** Grants handed to requests and not ended yet. */
-  readonly open = new Map<number, Grant>()
+  readonly open = new Registry<number, Grant>()
   readonly owed = new Owed()
   readonly journal: Journal
   readonly known: Known = {
@@ -125,7 +123,7 @@ export class Session {
       processId: this.processId,
       seq: ++this.#seq,
       leaseMs: this.options.leaseMs,
-      holdUntilMs: holdUntilMs(this.options, this.open.values(), waiting, sync, nowMs),
+      holdUntilMs: holdUntilMs(this.options, this.open, waiting, sync, nowMs),
       isolatedMs: this.options.isolatedMs,
       knownEpoch: this.#epoch,
       knownVersion: this.#version,
@@ -304,7 +302,7 @@ export class Session {
 
   #held(): Exchange['held'] {
     const held = new Map<number, number>()
-    for (const { draws } of this.open.values()) {
+    for (const { draws } of this.open) {
       for (const index of draws) if (this.#limit(index).windowMs === 0) held.set(index, (held.get(index) ?? 0) + 1)
     }
     return [...held]

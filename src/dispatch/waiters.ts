@@ -1,5 +1,6 @@
 import { serviceRates } from '../limits/plan.js'
 import type { ExchangeReply, FlowStatement, GroupSpec } from '../limits/store.js'
+import { FreshMap } from '../registry.js'
 import { FairQueue, firstOf, nextOf } from './fair-queue.js'
 import type { TokenRequest } from './grant.js'
 import { isUnheard, type LocalFlow, newLocalFlow, serviceOf, stateFlow } from './local-flow.js'
@@ -15,8 +16,8 @@ const SLOT_SHARE = 0.1
 /** Who waits in this process, in fair order, and what the store knows of them. */
 export class Waiters {
   readonly #queue = new FairQueue<TokenRequest>()
-  readonly #flows = new Map<string, LocalFlow>()
-  readonly #dirty = new Set<LocalFlow>()
+  readonly #flows = new FreshMap<string, LocalFlow>()
+  readonly #dirty = new FreshMap<string, LocalFlow>()
   /** How long a call holds its slot, by pool: an average over the last ones. */
   readonly #slotMs: number[]
 
@@ -79,7 +80,7 @@ export class Waiters {
   touch(flow: LocalFlow): void {
     if (flow.dirty) return
     flow.dirty = true
-    this.#dirty.add(flow)
+    this.#dirty.set(flow.key, flow)
   }
 
   /** The first request of a flow that a grant of `tokens` covers: the one it was meant for, unless that left. */
@@ -108,9 +109,9 @@ export class Waiters {
   /** What the store has not heard yet, as many flows as a batch takes. */
   statements(storeTimeOf: (localMs: number) => number): FlowStatement[] {
     const statements: FlowStatement[] = []
-    for (const flow of this.#dirty) {
+    for (const flow of this.#dirty.values()) {
       if (statements.length === MAX_STATEMENTS) break
-      this.#dirty.delete(flow)
+      this.#dirty.delete(flow.key)
       const { base } = serviceRates(this.spec.limits, flow.draws, this.#slotMs[flow.pool] ?? FIRST_SLOT_MS)
       if (base !== flow.base) this.#rebase(flow, base)
       statements.push(stateFlow(flow, storeTimeOf))

@@ -1,3 +1,4 @@
+import { FreshMap } from '../registry.js'
 import { AGEING_MS, type FlowStatement, MAX_CLASS_WEIGHT, MAX_LAG_US } from './store.js'
 
 /** What one process waits for in one flow, as last stated and since granted from. */
@@ -26,7 +27,7 @@ export interface TenantNode {
   /** Flows with waiters. */
   waiting: number
   /** With waiters, and without as long as their tags are ahead. */
-  readonly flows: Map<string, FlowNode>
+  readonly flows: FreshMap<string, FlowNode>
 }
 
 interface Front {
@@ -47,9 +48,9 @@ export interface PoolNode {
   /** The flow whose first request was promised a date: it goes before all others until it is served. */
   front: Front | undefined
   /** Tenants with waiters. */
-  readonly tenants: Map<string, TenantNode>
+  readonly tenants: FreshMap<string, TenantNode>
   /** Tags of tenants without waiters, as long as they are ahead of virtual time. */
-  readonly idle: Map<string, number>
+  readonly idle: FreshMap<string, number>
 }
 
 /** Service that a request of `tokens` costs its flow, µs. */
@@ -81,7 +82,7 @@ export function shownOf({ count, perToken, costs }: FlowNode): number {
  * time: no credit. Tags are µs of service, whole numbers. A tenant or pool in which nobody waits forgets those below it.
  */
 export class FairTree {
-  readonly pools = new Map<string, PoolNode>()
+  readonly pools = new FreshMap<string, PoolNode>()
   #virtual = 0
 
   /** Takes a statement of a process in, in place of its former one. `granted` waiters have mail and are not in it any more. */
@@ -184,8 +185,8 @@ export class FairTree {
       load: 0,
       waiting: 0,
       front: undefined,
-      tenants: new Map(),
-      idle: new Map(),
+      tenants: new FreshMap(),
+      idle: new FreshMap(),
     }
     this.pools.set(name, pool)
     return pool
@@ -194,7 +195,7 @@ export class FairTree {
   #newTenant(pool: PoolNode, name: string): TenantNode {
     const tag = Math.max(pool.idle.get(name) ?? 0, pool.virtual + 1)
     pool.idle.delete(name)
-    const tenant: TenantNode = { name, weight: 1, tag, virtual: 0, waiting: 0, flows: new Map() }
+    const tenant: TenantNode = { name, weight: 1, tag, virtual: 0, waiting: 0, flows: new FreshMap() }
     pool.tenants.set(name, tenant)
     return tenant
   }

@@ -1,3 +1,4 @@
+import type { FreshMap } from '../registry.js'
 import { type FlowNode, type PoolNode, serviceOf, shownOf, type TenantNode } from './fair-tree.js'
 import type { Ledger } from './ledger.js'
 import { limitOf, type Round } from './round.js'
@@ -67,6 +68,6 @@ function stepsUntil(tag: number, step: number, rivalTag: number | undefined, lea
   return step <= 0 ? MAX_COSTS : Math.floor((rivalTag + lead - tag) / step) + 1
 }
 
-function sorted<T extends { readonly tag: number }>(nodes: ReadonlyMap<string, T>): T[] {
+function sorted<T extends { readonly tag: number }>(nodes: FreshMap<string, T>): T[] {
   return [...nodes].sort(([nameA, a], [nameB, b]) => a.tag - b.tag || (nameA < nameB ? -1 : 1)).map(([, node]) => node)
 }

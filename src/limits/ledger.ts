@@ -1,3 +1,4 @@
+import { FreshMap } from '../registry.js'
 import { Ceilings } from './ceiling.js'
 import { Control } from './control.js'
 import type { LimitSpec } from './store.js'
@@ -8,11 +9,11 @@ export class Ledger {
   readonly ceilings = new Ceilings()
   readonly control = new Control()
   readonly #logs = new Map<string, SlidingLog>()
-  readonly #inFlight = new Map<string, number>()
+  readonly #inFlight = new FreshMap<string, number>()
   /** Share of each limit that is set aside for processes which may be cut off, by limit id. */
   readonly #setAside = new Map<string, number>()
-  readonly #pending = new Map<SlidingLog, Map<number, number>>()
-  readonly #pendingSums = new Map<SlidingLog, number>()
+  readonly #pending = new FreshMap<SlidingLog, Map<number, number>>()
+  readonly #pendingSums = new FreshMap<SlidingLog, number>()
 
   log(limit: LimitSpec): SlidingLog {
     let log = this.#logs.get(limit.id)
@@ -156,6 +157,6 @@ export class Ledger {
   }
 
   get slots(): ReadonlyMap<string, number> {
-    return this.#inFlight
+    return new Map(this.#inFlight)
   }
 }

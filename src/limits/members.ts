@@ -1,3 +1,4 @@
+import { FreshMap } from '../registry.js'
 import type { FairTree } from './fair-tree.js'
 import type { Ledger } from './ledger.js'
 import { costOf, giveGrant, type Round } from './round.js'
@@ -26,7 +27,7 @@ export interface Member {
   /** Until when what it spent may still count somewhere: it stays on the roster. */
   ghostUntilMs: number
   reply: ExchangeReply | undefined
-  readonly slots: Map<string, number>
+  readonly slots: FreshMap<string, number>
   mail: Mail[]
   mailSinceMs: number
   /** Its flows were dropped while it was alive. */
@@ -52,7 +53,7 @@ function newMember(): Member {
     asideUntilMs: 0,
     ghostUntilMs: 0,
     reply: undefined,
-    slots: new Map(),
+    slots: new FreshMap(),
     mail: [],
     mailSinceMs: 0,
     restate: false,

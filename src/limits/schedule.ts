@@ -1,3 +1,4 @@
+import type { FreshMap } from '../registry.js'
 import { type FairTree, type FlowNode, type PoolNode, shownOf, type TenantNode } from './fair-tree.js'
 import { offerHandoffs } from './handoff.js'
 import type { Ledger } from './ledger.js'
@@ -276,7 +277,7 @@ export class Schedule {
 const isShown = (flow: FlowNode) => shownOf(flow) > 0
 
 /** Pools whose front was promised a date, in the order of the promises. */
-export function fronts(pools: ReadonlyMap<string, PoolNode>): PoolNode[] {
+export function fronts(pools: FairTree['pools']): PoolNode[] {
   return [...pools.values()]
     .filter(({ front }) => front !== undefined)
     .sort((a, b) => a.front!.sinceMs - b.front!.sinceMs || (a.name < b.name ? -1 : 1))
@@ -290,7 +291,7 @@ export function flowInFront({ front, tenants }: PoolNode): FlowNode | undefined 
 
 /** The one with the smallest tag (then name) that is not blocked and may go. */
 function first<T extends Tagged>(
-  nodes: ReadonlyMap<string, T>,
+  nodes: FreshMap<string, T>,
   blocked: ReadonlySet<T>,
   mayGo: (node: T) => boolean = () => true,
 ): T | undefined {
