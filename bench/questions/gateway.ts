@@ -5,6 +5,7 @@ import type { Bench, Case, Metrics, Question } from '../harness/question.js'
 
 interface Figures {
   readonly perCpuSecond?: number
+  readonly ofProxy?: number
   readonly latencyMs: { readonly p50: number; readonly p99: number }
   readonly coldLatencyMs: { readonly p50: number; readonly p99: number }
   readonly firstByteMs?: { readonly p50: number }
@@ -18,6 +19,7 @@ async function asked(bench: Bench, who: string): Promise<Metrics> {
   const [its, direct] = [results[who]!, results.direct!]
   return {
     perCpuSecond: its.perCpuSecond!,
+    ofProxy: its.ofProxy!,
     p50Ms: its.latencyMs.p50 - direct.latencyMs.p50,
     p99Ms: its.latencyMs.p99 - direct.latencyMs.p99,
     coldP99Ms: its.coldLatencyMs.p99 - direct.coldLatencyMs.p99,
@@ -36,6 +38,7 @@ export const gateway: Question = {
   what: 'What a gateway costs on the way, on loopback, 50 connections, one core; times are above calling the upstream directly',
   metrics: {
     perCpuSecond: 'requests for a second of its CPU, at saturation',
+    ofProxy: 'the same, × that of a bare proxy in turns with it',
     p50Ms: 'at 1,000 requests per second, ms above direct',
     p99Ms: 'the same, 99th percentile',
     coldP99Ms: 'the same in its first two seconds',
@@ -52,12 +55,12 @@ export const gateway: Question = {
     { what: 'first byte ≤ 2 ms', value: (look) => look('headgate serve', 'firstByteMs'), atMost: 2 },
     {
       what: '≥ 3 × Portkey’s',
-      value: (look) => look('headgate serve', 'perCpuSecond') / look('@portkey-ai/gateway', 'perCpuSecond'),
+      value: (look) => look('headgate serve', 'ofProxy') / look('@portkey-ai/gateway', 'ofProxy'),
       atLeast: 3,
     },
     {
       what: '≥ 0.4 × the bare proxy’s',
-      value: (look) => look('headgate serve', 'perCpuSecond') / look('a bare proxy of undici', 'perCpuSecond'),
+      value: (look) => look('headgate serve', 'ofProxy'),
       atLeast: 0.4,
     },
   ],

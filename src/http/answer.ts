@@ -38,7 +38,7 @@ export async function answerOf(request: GateRequest, context: AnswerContext): Pr
 }
 
 function wholeAnswer(request: GateRequest, outcome: Outcome, context: AnswerContext): Answer {
-  const { status, body } = respond(outcome, context)
+  const { status, body } = respond(outcome, context, request.answerText)
   const { error } = outcome
   const retryAfterMs =
     status >= 400 ? (error?.retryAfterMs ?? (status === 429 ? context.waitMs?.() : undefined)) : undefined
@@ -133,12 +133,13 @@ function errorInStream(outcome: Outcome, context: AnswerContext): string {
   return isBody(cause) && 'error' in cause ? JSON.stringify(cause) : respond(outcome, context).body
 }
 
-function respond(outcome: Outcome, context: AnswerContext): { status: number; body: string } {
+/** `text`: the answer as it came. Numbers beyond 2^53, which it may hold, would not survive being written anew. */
+function respond(outcome: Outcome, context: AnswerContext, text?: string): { status: number; body: string } {
   const { error } = outcome
   switch (outcome.status) {
     case 'completed':
     case 'degraded':
-      return { status: outcome.httpStatus ?? 200, body: JSON.stringify(outcome.value) }
+      return { status: outcome.httpStatus ?? 200, body: text ?? JSON.stringify(outcome.value) }
     case 'expired':
       return ownError(504, error, 'the deadline passed', context)
     case 'cancelled':

@@ -57,7 +57,8 @@ class WholeReader implements AnswerReader {
     const all = this.#bytes.length > 1 ? Buffer.concat(this.#bytes) : first
     const { status, headers } = this.#head!
     const plain = all && isEncoded(this.#head!) ? decoded(all, this.#head!) : all
-    return { status, headers, body: parseBody(withoutMark(plain?.toString() ?? '')) }
+    const text = withoutMark(plain?.toString() ?? '')
+    return { status, headers, body: parseBody(text), text }
   }
 
   stop(): void {}

@@ -48,6 +48,8 @@ export interface ResponseHead {
 export interface ProviderResponse extends ResponseHead {
   /** Parsed JSON, or the text where it is none. */
   readonly body: unknown
+  /** The body as it came, where it was read whole. */
+  readonly text?: string
 }
 
 /**

@@ -103,6 +103,8 @@ export interface Entry {
   deadlineTimer: TimerHandle | undefined
   failure: ProviderFailure | undefined
   value: unknown
+  /** The value as the provider wrote it. */
+  text: string | undefined
   httpStatus: number | undefined
   usage: Partial<Outcome['usage']> | undefined
   /** The request in another pool that stands in for this one now. */
@@ -153,6 +155,7 @@ export function newEntry(spec: RequestSpec, actor: Entry['actor']): Entry {
     deadlineTimer: undefined,
     failure: undefined,
     value: undefined,
+    text: undefined,
     httpStatus: undefined,
     usage: undefined,
     helper: undefined,

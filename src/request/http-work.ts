@@ -130,7 +130,8 @@ function judge(api: ApiName, provider: Provider, response: ProviderResponse): Ca
   const observations = provider.limitObservations?.(response) ?? []
   if (failure) return { type: 'failed', failure, sent: 'whole', observations }
   const { body, status } = response
-  return { type: 'completed', value: body, usage: usageOf(api, provider, body), httpStatus: status, observations }
+  const text = typeof body === 'string' ? undefined : response.text
+  return { type: 'completed', value: body, text, usage: usageOf(api, provider, body), httpStatus: status, observations }
 }
 
 /** A provider that streams whatever it was asked for: another attempt would be paid for, and come out the same. */

@@ -53,6 +53,8 @@ export interface GateRequest<T = unknown> {
   readonly actor: ActorRefFrom<typeof requestMachine>
   /** Never rejects. */
   readonly outcome: Promise<Outcome<T>>
+  /** Of a completed call over HTTP whose answer came whole: the JSON as the provider wrote it. */
+  readonly answerText: string | undefined
   /**
    * The chunks of an answer spawned with `stream: true`, as the provider sent them. There is one reader, and the provider
    * is held up while it is slow; leaving the loop cancels the request. Throws the outcome's error where it has no answer.

@@ -219,6 +219,7 @@ export class RequestRunner {
     if (end.type === 'unsent') this.#send(entry, { type: 'TOKEN_VOID' })
     else if (end.type === 'completed') {
       entry.value = end.value
+      entry.text = end.text
       entry.httpStatus = end.httpStatus
       entry.usage = end.usage
       this.#send(entry, { type: 'CALL_COMPLETED' })

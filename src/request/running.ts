@@ -52,6 +52,10 @@ class Handle implements GateRequest {
     return promiseOf(this.entry)
   }
 
+  get answerText(): string | undefined {
+    return this.entry.text
+  }
+
   get stream(): AnswerStream | undefined {
     return this.entry.spec.reader
   }

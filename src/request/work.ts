@@ -30,6 +30,8 @@ export type CallEnd =
   | {
       readonly type: 'completed'
       readonly value: unknown
+      /** The value as it came, where it came as JSON. */
+      readonly text?: string | undefined
       readonly usage: Usage | undefined
       readonly httpStatus?: number
       /** What the provider's headers said of its limits. */

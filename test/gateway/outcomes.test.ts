@@ -21,6 +21,15 @@ describe('what the client gets for each outcome', () => {
     expect(await response.json()).toEqual(COMPLETION)
   })
 
+  test('completed: byte for byte, also a number that no JavaScript number is', async () => {
+    const text = `${JSON.stringify(COMPLETION).replace('"created":1', '"created": 12345678901234567890')}\n`
+    const upstream = await upstreamOf(({ response }) =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end(`\ufeff${text}`),
+    )
+    const gateway = await startGateway(upstream)
+    expect(await (await gateway.chat()).text()).toBe(text)
+  })
+
   test("completed: a provider's own 2xx is passed on", async () => {
     const upstream = await upstreamOf((received) => reply(received, 202, COMPLETION))
     const gateway = await startGateway(upstream)
