@@ -32,6 +32,9 @@ import { grantEndOf } from './settlement.js'
 import { targetOf } from './target.js'
 import type { CallEnd } from './work.js'
 
+/** Node's timers ring up to 1 ms early, and no two clocks run alike. */
+const GUARD_MARGIN_MS = 2
+
 export interface RunnerOptions {
   readonly clock: Clock
   readonly events: GateEmitter
@@ -255,11 +258,12 @@ export class RequestRunner {
 
   /** Ends the grant: at once after a whole answer, `guardMs` after the socket closed when the call was cut. */
   #settle(spec: RequestSpec, grant: Grant, end: CallEnd): void {
+    const { clock } = this.#options
     const { permits, config } = spec.pool
     const grantEnd = grantEndOf(spec, end)
     const settle = () => permits.settle(grant, grantEnd)
     if (end.type !== 'failed' || end.sent !== 'cut') settle()
-    else void (end.over ?? Promise.resolve()).then(() => this.#options.clock.setTimeout(settle, config.guardMs))
+    else void (end.over ?? Promise.resolve()).then(() => clock.setTimeout(settle, config.guardMs + GUARD_MARGIN_MS))
   }
 
   #startBackoff(entry: Entry): void {

@@ -30,6 +30,7 @@ describe('the simulation', () => {
     [400267, 'a call that outlives its process and a jump of the clock'],
     [300272, 'a slot handed on by the word of a reply that was older than a cool-down'],
     [509438, 'a clock that is set back by less than a slow reply is on its way'],
+    [920270, 'a provider that notices at the guard’s end that a call was cut, and a timer that rings early'],
     [808234, 'slots of a process that died while something waited there, held for longer than the run went on'],
     [101650, 'a failover, after which one comes first that misses nothing'],
   ])('seed %d, that once failed: %s', async (seed) => {
