@@ -49,9 +49,9 @@ export interface GateStats {
   /** Exchanges with the store, and grants received, since the start. */
   readonly roundTrips: number
   readonly granted: number
-  /** Retries since the start: made, and left undone because the gate's retry budget was spent. */
   /** With `cache`. */
   readonly cache?: CacheCounts
+  /** Retries since the start: made, and left undone because the gate's retry budget was spent. */
   readonly retries: { readonly made: number; readonly overBudget: number }
 }
 

@@ -77,6 +77,11 @@ export class GateProcess {
     return this.#order('usage')
   }
 
+  /** Exchanges with the store that were answered. */
+  roundTrips(): Promise<number> {
+    return this.#order('roundTrips')
+  }
+
   monitoring(): ReturnType<Headgate['monitoring']> {
     return this.#order('monitoring')
   }

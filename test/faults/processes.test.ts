@@ -19,6 +19,9 @@ async function killWhileHolding(context: Parameters<typeof startFleet>[0], pool 
   await victim!.spawn(SLOTS)
   await until('all slots held', () => provider.log.length === SLOTS)
   const heldAtMs = provider.log.at(-1)!.atMs
+  // Until the store has heard that nothing waits any more, it holds the slots for calls that were yet to begin.
+  const answered = await victim!.roundTrips()
+  await until('the store to hear of it', async () => (await victim!.roundTrips()) >= answered + 2)
   const lateness = monitorEventLoopDelay({ resolution: 10 })
   lateness.enable()
   await victim!.kill()

@@ -39,6 +39,7 @@ const orders = {
     loading = false
   },
   usage: () => gate.usage(),
+  roundTrips: () => gate.stats().roundTrips,
   monitoring: () => gate.monitoring(),
 }
 
