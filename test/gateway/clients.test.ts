@@ -73,14 +73,21 @@ describe('limits of a connection', () => {
       'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: private\r\n\r\n',
       400,
     ],
+    ['no Host', 'GET /private HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+    ['a Host that is none', 'GET / HTTP/1.1\r\nhost: a private one\r\nconnection: close\r\n\r\n', 400],
+    [
+      'an expectation of its own',
+      'GET / HTTP/1.1\r\nhost: localhost\r\nexpect: private\r\nconnection: close\r\n\r\n',
+      417,
+    ],
     ['headers beyond 16 KiB', `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'private'.repeat(3_000)}\r\n\r\n`, 431],
   ])('%s: an error in the usual shape, and one line of the log', async (_, sent, status) => {
     const { gateway } = await limited({})
     const socket = await socketTo(gateway)
     socket.write(sent)
     const [head, body] = (await textOf(socket)).split('\r\n\r\n') as [string, string]
-    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} .*content-length: ${body.length}\\b`, 's'))
-    const code = status === 400 ? 'malformed_request' : 'headers_too_large'
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} .*content-length: ${body.length}\\b`, 'is'))
+    const code = { 400: 'malformed_request', 417: 'expectation_failed', 431: 'headers_too_large' }[status]
     expect(JSON.parse(body)).toMatchObject({ error: { type: 'invalid_request_error', code } })
     expect(gateway.log.requests()).toEqual([{ httpStatus: status, code }])
     expect(JSON.stringify(gateway.log.entries)).not.toContain('private')
@@ -122,7 +129,7 @@ describe('limits of a connection', () => {
     expect(upstream.received).toEqual([])
     // Of the one whose headers were there its own line tells.
     await gateway.close()
-    expect(gateway.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([408, 499])
+    expect(gateway.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([408, 408])
   })
 
   test('who takes nothing of a stream that waits for it is cut off, and the call with it', async () => {

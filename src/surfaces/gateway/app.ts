@@ -1,15 +1,17 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { performance } from 'node:perf_hooks'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
-import { type Answer, errorAnswer } from '../../http/openai-error.js'
+import { type Answer, errorAnswer, HUNG_UP } from '../../http/openai-error.js'
+import { responseOf } from '../../http/respond.js'
 import { gateMetrics } from '../../observe/metrics.js'
 import type { DashboardFeed } from '../dashboard/feed.js'
 import { keyCheck } from './auth.js'
 import { MAX_BODY_BYTES } from './body.js'
 import { clientOf } from './client.js'
+import { MALFORMED } from './connections.js'
 import { dashboardRoutes } from './dashboard.js'
 import { API_PATHS, type ApiPath, Front, isApiPath } from './front.js'
 import { monitoringRoutes } from './monitoring.js'
@@ -47,14 +49,20 @@ export function gatewayListener(
     const sinceMs = performance.now()
     const answer = await front.answer(path, clientOf(incoming, outgoing))
     reply(outgoing, answer)
-    logWhenOver(logger, answer, sinceMs)
+    logWhenOver(logger, answer === HUNG_UP ? toldAs(outgoing) : answer, sinceMs)
   }
   const { fetch } = gatewayApp(gate, view, logger, feed, { refuse, govern })
-  const listenElse = getRequestListener(fetch)
+  // What Node takes for a request, but no URL can be made of.
+  const errorHandler = (error: unknown) => {
+    if (!(error instanceof RequestError)) return responseOf(internalError(logger, error as Error))
+    logger.info({ httpStatus: MALFORMED.status, ...MALFORMED.log }, LINE)
+    return responseOf(MALFORMED)
+  }
+  const listenElse = getRequestListener(fetch, { errorHandler })
   return (incoming, outgoing) => {
     const { url, headers } = incoming
     // What is not read to its end needs the care that the other way takes of it.
-    const isPlain = incoming.method === 'POST' && Number(headers['content-length']) <= MAX_BODY_BYTES
+    const isPlain = incoming.method === 'POST' && headers.host && Number(headers['content-length']) <= MAX_BODY_BYTES
     if (!isPlain || !isApiPath(url) || refuse(headers)) void listenElse(incoming, outgoing)
     else govern(url, incoming, outgoing).catch((error: Error) => breakDown(outgoing, internalError(logger, error)))
   }
@@ -134,6 +142,11 @@ function wrongMethod(context: Context<GatewayEnv>, allow: string): Response {
   const { path, method } = context.req
   const message = `${path.slice(0, 100)}: expected ${allow.replace(', ', ' or ')}, got ${method}`
   return say(context, errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow } }))
+}
+
+/** Its connection may have ended because what it sent, or how slowly, was refused meanwhile. */
+function toldAs({ statusCode }: ServerResponse): Answer {
+  return statusCode < 400 ? HUNG_UP : { ...HUNG_UP, status: statusCode }
 }
 
 /** One line a request: of a stream when it has ended. */

@@ -2,6 +2,7 @@ import { IncomingMessage, type Server, type ServerOptions, type ServerResponse }
 import type { Socket } from 'node:net'
 import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { JSON_TYPE } from '../../http/respond.js'
+import { reply } from './reply.js'
 
 /** What one client may take of a gateway's memory and time. */
 export interface ConnectionLimits {
@@ -34,6 +35,8 @@ export function serverOptionsOf({
     headersTimeout: headersTimeoutMs,
     requestTimeout: requestTimeoutMs,
     IncomingMessage: UpgradableMessage,
+    // Node would answer by itself, without a body or a line of the log.
+    requireHostHeader: false,
     connectionsCheckingInterval: Math.min(MAX_CHECK_INTERVAL_MS, headersTimeoutMs),
   }
 }
@@ -63,13 +66,14 @@ export function cutOffWhenStalled(response: ServerResponse, { stallTimeoutMs }: 
   })
 }
 
-const MALFORMED = errorAnswer(400, 'the request is no well-formed HTTP/1.1', { code: 'malformed_request' })
+export const MALFORMED = errorAnswer(400, 'the request is no well-formed HTTP/1.1', { code: 'malformed_request' })
 /** By the codes of Node's errors. */
 const REFUSALS: Readonly<Record<string, Answer>> = {
   HPE_HEADER_OVERFLOW: errorAnswer(431, 'the headers are too large', { code: 'headers_too_large' }),
   HPE_CHUNK_EXTENSIONS_OVERFLOW: errorAnswer(413, 'the chunk extensions are too large', { code: 'request_too_large' }),
   ERR_HTTP_REQUEST_TIMEOUT: errorAnswer(408, 'the request took too long to come', { code: 'request_timeout' }),
 }
+const UNEXPECTED = errorAnswer(417, 'expect: expected 100-continue, if anything', { code: 'expectation_failed' })
 const REASONS: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   408: 'Request Timeout',
@@ -79,7 +83,7 @@ const REASONS: Readonly<Record<number, string>> = {
 
 /**
  * Answers what is no request, or not all of one, in the usual shape, and ends its connection. Of a request that had begun its
- * own line tells; `onRefused` is told of the others.
+ * own line tells, with this status; `onRefused` is told of the others.
  */
 export function refuseBroken(
   server: Server,
@@ -98,6 +102,11 @@ export function refuseBroken(
     const { status, body } = answer
     const head = `HTTP/1.1 ${status} ${REASONS[status]}\r\nconnection: close\r\ncontent-type: ${JSON_TYPE['content-type']}\r\n`
     socket.end(`${head}content-length: ${Buffer.byteLength(String(body))}\r\n\r\n${body}`, () => socket.destroy())
-    if (!response) onRefused(answer)
+    if (response) response.statusCode = status
+    else onRefused(answer)
+  })
+  server.on('checkExpectation', (_, response: ServerResponse) => {
+    reply(response, UNEXPECTED)
+    onRefused(UNEXPECTED)
   })
 }
