@@ -50,6 +50,7 @@ describe('WS /inspect', () => {
     expect(await statusOf(inspect, [], { headers: { host: 'rebound.example' } })).toBe(403)
     expect(await statusOf(`${open.url}/elsewhere`)).toBe(404)
     expect(await statusOf(`${inspect}?sample=2`)).toBe(400)
+    expect(open.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([403, 403, 404, 400])
     const keyed = `${(await startGateway(provider, { env: KEYS })).url}/inspect`
     const protocolOf = (key: string) => ['headgate', `key.${Buffer.from(key).toString('base64url')}`]
     expect(await statusOf(keyed)).toBe(401)

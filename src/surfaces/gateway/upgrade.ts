@@ -44,12 +44,9 @@ export function acceptInspectors(
   server.on('upgrade', (request, socket, head) => {
     const [path = '/'] = request.url?.split('?', 1) ?? []
     const refusal = refusalOf(request.headers, path)
-    if (!refusal) {
-      sockets!.accept(request, socket, head)
-      return
-    }
-    refused({ httpStatus: refusal.status, method: request.method, path: shown(path) })
-    refuseUpgrade(socket, refusal.status, refusal.message, refusal.headers)
+    if (refusal) refuseUpgrade(socket, refusal.status, refusal.message, refusal.headers)
+    else if (sockets!.accept(request, socket, head)) return
+    refused({ httpStatus: refusal?.status ?? 400, method: request.method, path: shown(path) })
   })
   return sockets
 }

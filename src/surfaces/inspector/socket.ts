@@ -24,14 +24,15 @@ export class InspectorSockets {
 
   constructor(private readonly inspector: Inspector) {}
 
-  /** Takes over an HTTP connection that asked for it. Who may look has been checked. */
-  accept(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** Takes over an HTTP connection that asked for it; false if it asked for nonsense, and got a 400. Who may look has been checked. */
+  accept(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const sample = sampleIn(request.url)
     if (sample === null) {
       refuseUpgrade(socket, 400, 'sample: expected a number from 0 to 1')
-      return
+      return false
     }
     this.#server.handleUpgrade(request, socket, head, (viewer) => this.#serve(viewer, socket, sample))
+    return true
   }
 
   close(): void {
