@@ -129,7 +129,8 @@ describe('limits of a connection', () => {
     expect(upstream.received).toEqual([])
     // Of the one whose headers were there its own line tells.
     await gateway.close()
-    expect(gateway.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([408, 408])
+    const told = { httpStatus: 408, code: 'request_timeout' }
+    expect(gateway.log.requests()).toEqual([told, { ...told, tookMs: expect.any(Number) }])
   })
 
   test('who takes nothing of a stream that waits for it is cut off, and the call with it', async () => {

@@ -11,7 +11,7 @@ import type { DashboardFeed } from '../dashboard/feed.js'
 import { keyCheck } from './auth.js'
 import { MAX_BODY_BYTES } from './body.js'
 import { clientOf } from './client.js'
-import { MALFORMED } from './connections.js'
+import { MALFORMED, refusalOn } from './connections.js'
 import { dashboardRoutes } from './dashboard.js'
 import { API_PATHS, type ApiPath, Front, isApiPath } from './front.js'
 import { monitoringRoutes } from './monitoring.js'
@@ -49,7 +49,7 @@ export function gatewayListener(
     const sinceMs = performance.now()
     const answer = await front.answer(path, clientOf(incoming, outgoing))
     reply(outgoing, answer)
-    logWhenOver(logger, answer === HUNG_UP ? toldAs(outgoing) : answer, sinceMs)
+    logWhenOver(logger, answer === HUNG_UP ? (refusalOn(outgoing) ?? answer) : answer, sinceMs)
   }
   const { fetch } = gatewayApp(gate, view, logger, feed, { refuse, govern })
   // What Node takes for a request, but no URL can be made of.
@@ -142,11 +142,6 @@ function wrongMethod(context: Context<GatewayEnv>, allow: string): Response {
   const { path, method } = context.req
   const message = `${path.slice(0, 100)}: expected ${allow.replace(', ', ' or ')}, got ${method}`
   return say(context, errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow } }))
-}
-
-/** Its connection may have ended because what it sent, or how slowly, was refused meanwhile. */
-function toldAs({ statusCode }: ServerResponse): Answer {
-  return statusCode < 400 ? HUNG_UP : { ...HUNG_UP, status: statusCode }
 }
 
 /** One line a request: of a stream when it has ended. */

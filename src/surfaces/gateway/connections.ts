@@ -74,6 +74,8 @@ const REFUSALS: Readonly<Record<string, Answer>> = {
   ERR_HTTP_REQUEST_TIMEOUT: errorAnswer(408, 'the request took too long to come', { code: 'request_timeout' }),
 }
 const UNEXPECTED = errorAnswer(417, 'expect: expected 100-continue, if anything', { code: 'expectation_failed' })
+/** Of requests that had begun. */
+const refused = new WeakMap<ServerResponse, Answer>()
 const REASONS: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   408: 'Request Timeout',
@@ -83,7 +85,7 @@ const REASONS: Readonly<Record<number, string>> = {
 
 /**
  * Answers what is no request, or not all of one, in the usual shape, and ends its connection. Of a request that had begun its
- * own line tells, with this status; `onRefused` is told of the others.
+ * own line tells; `onRefused` is told of the others.
  */
 export function refuseBroken(
   server: Server,
@@ -102,11 +104,16 @@ export function refuseBroken(
     const { status, body } = answer
     const head = `HTTP/1.1 ${status} ${REASONS[status]}\r\nconnection: close\r\ncontent-type: ${JSON_TYPE['content-type']}\r\n`
     socket.end(`${head}content-length: ${Buffer.byteLength(String(body))}\r\n\r\n${body}`, () => socket.destroy())
-    if (response) response.statusCode = status
+    if (response) refused.set(response, answer)
     else onRefused(answer)
   })
   server.on('checkExpectation', (_, response: ServerResponse) => {
     reply(response, UNEXPECTED)
     onRefused(UNEXPECTED)
   })
+}
+
+/** What was said to a client whose request had begun when its connection was ended for what it sent, or how slowly. */
+export function refusalOn(response: ServerResponse): Answer | undefined {
+  return refused.get(response)
 }
