@@ -1,11 +1,12 @@
+import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Budget } from '../../src/surfaces/cli/batch/budget.js'
 import { DoneLines, TextSet } from '../../src/surfaces/cli/batch/compact.js'
 import { digestOf, linesOf } from '../../src/surfaces/cli/batch/lines.js'
-import { leftText, Pace } from '../../src/surfaces/cli/batch/progress.js'
-import { ResultWriter } from '../../src/surfaces/cli/batch/results.js'
+import { leftText, noteOverBar, Pace, showProgress } from '../../src/surfaces/cli/batch/progress.js'
+import { ResultWriter, readResults } from '../../src/surfaces/cli/batch/results.js'
 import { fileOf } from './cli.js'
 
 async function read(path: string, maxBytes: number) {
@@ -92,9 +93,67 @@ describe('the writer of results', () => {
     await expect(writer.append('four\n')).rejects.toThrow()
     expect(await readFile(path, 'utf8')).toBe('one\ntwo\n')
   })
+
+  it.runIf(existsSync('/dev/full'))('names the file that can’t be written', async () => {
+    const writer = await ResultWriter.open('/dev/full')
+    await expect(writer.append('one\n')).rejects.toThrow("/dev/full: can't be written: ENOSPC")
+    await expect(ResultWriter.open('/nowhere/out')).rejects.toThrow("/nowhere/out: can't be written: ENOENT")
+  })
+})
+
+describe('an output that was torn', () => {
+  const whole = '{"id":"batch_req_1_0123456789abcdef","custom_id":"a","response":null,"error":null}\n'
+
+  it.each(['{', '{"id":"batch', '{"id":"batch_req_2_01', '{"id":"batch_req_12_0123456789abcdef","custom_id":"好'])(
+    'loses no more than its last line: %s',
+    async (torn) => {
+      for (const before of ['', whole]) {
+        const path = await fileOf('out', before + torn)
+        expect((await readResults(path)).done.size).toBe(before === '' ? 0 : 1)
+        expect(await readFile(path, 'utf8')).toBe(before)
+      }
+    },
+  )
+
+  it('by a loss of power, behind results that are there', async () => {
+    const path = await fileOf('out', `${whole}\0\0\0`)
+    await readResults(path)
+    expect(await readFile(path, 'utf8')).toBe(whole)
+  })
 })
 
 describe('the progress of a batch', () => {
+  const streamOf = (isTTY: boolean) => {
+    const written: string[] = []
+    const write = (text: string) => written.push(text) > 0
+    return { stream: { isTTY, columns: 100, write } as unknown as NodeJS.WriteStream, written }
+  }
+
+  it('gives the terminal its cursor and its line breaks back, also where the process exits in the middle', () => {
+    for (const exits of [true, false]) {
+      const { stream, written } = streamOf(true)
+      const before = process.listeners('exit')
+      const end = showProgress(() => ({ lines: 10, done: 3, failed: 0 }), stream)
+      const added = process.listeners('exit').filter((listener) => !before.includes(listener))
+      expect(written.join('')).toContain('\x1b[?25l')
+      if (exits) for (const listener of added) listener.call(process, 130)
+      else end()
+      expect(written.join('')).toContain('\x1b[?25h\x1b[?7h')
+      end()
+      expect(process.listeners('exit')).toEqual(before)
+      expect(written.join('').split('\x1b[?25h')).toHaveLength(2)
+    }
+  })
+
+  it('clears its line for a note, and goes on below it', () => {
+    const { stream, written } = streamOf(true)
+    noteOverBar('stopping', stream)
+    expect(written.join('')).toBe('\r\x1b[Kheadgate: stopping\n\x1b7')
+    const file = streamOf(false)
+    noteOverBar('stopping', file.stream)
+    expect(file.written.join('')).toBe('headgate: stopping\n')
+  })
+
   it('goes by the pace of the last half minute', () => {
     const pace = new Pace(100, 0)
     expect(pace.perMs(100, 0)).toBe(0)

@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/testing/index.js'
@@ -289,6 +289,19 @@ describe('what batch refuses', () => {
     expect(await readFile(others, 'utf8')).toBe(`${lineOf('x')}\n`)
   })
 
+  it.each(['{"my": "settings"}', 'a note', '{"id":"batch_1","custom_id":"x"}'])(
+    'a file whose one line has no end, which is no torn result: %s',
+    async (text) => {
+      const input = await fileOf('in.jsonl', manyLines(3))
+      const others = await fileOf('others.json', text)
+      expect(await runCli(['batch', input, '-o', others])).toMatchObject({
+        code: 1,
+        stderr: `headgate: ${others}:1: expected a result of a batch: name another output with -o\n`,
+      })
+      expect(await readFile(others, 'utf8')).toBe(text)
+    },
+  )
+
   it('an output of another input, before anything is sent', async () => {
     const simulator = await simulatorOf()
     const config = await configOf({ 'glm-4-plus': poolOf(simulator) })
@@ -322,6 +335,11 @@ describe('what batch refuses', () => {
       const { code, stderr } = await runCli(args)
       expect(code).toBe(1)
       expect(stderr).toContain(`${output} is being written by process ${process.pid}. If there is none, remove`)
+      // By another name it is the same.
+      await writeFile(output, '')
+      await symlink(output, `${input}.link`)
+      const linked = await runCli(['batch', input, '-o', `${input}.link`, '--config', config])
+      expect(linked.stderr).toContain(`${input}.link is being written by process ${process.pid}.`)
       await writeFile(`${output}.lock`, JSON.stringify({ pid: process.pid, began: '1' }))
       expect((await runCli(args)).code).toBe(0)
     },

@@ -12,7 +12,7 @@ import { note } from '../terminal.js'
 import { MAX_LINE_BYTES } from './format.js'
 import { digestOf, isBlank, linesOf } from './lines.js'
 import { lock } from './lock.js'
-import { showProgress } from './progress.js'
+import { noteOverBar, showProgress } from './progress.js'
 import { type Found, ResultWriter, readResults } from './results.js'
 import { BatchRun } from './run.js'
 
@@ -83,6 +83,14 @@ async function sendTo(output: string, job: Given): Promise<void> {
 
 async function sendThrough(gate: Headgate, output: string, job: Given): Promise<void> {
   const unlock = await lock(output)
+  try {
+    await writeResults(gate, output, job)
+  } finally {
+    await unlock()
+  }
+}
+
+async function writeResults(gate: Headgate, output: string, job: Given): Promise<void> {
   const writer = await ResultWriter.open(output)
   try {
     const found = await readResults(output)
@@ -95,7 +103,6 @@ async function sendThrough(gate: Headgate, output: string, job: Given): Promise<
     await send(gate, { ...job, found, lines, writer })
   } finally {
     await writer.close()
-    await unlock()
   }
 }
 
@@ -128,7 +135,7 @@ async function send(gate: Headgate, { input, flags, config, found, lines, writer
   try {
     const view = gatewayView(resolveConfig(config), process.env)
     const { tenant, priority } = flags
-    const run = new BatchRun({ gate, view, input, found, writer, tenant, priority, note })
+    const run = new BatchRun({ gate, view, input, found, writer, tenant, priority, note: noteOverBar })
     const counts = () => {
       const answered = found.answered + run.counts.answered
       const failed = found.done.size - found.answered + run.counts.failed
@@ -215,7 +222,7 @@ function stopOnSignals(stop: () => void): { signal?: keyof typeof SIGNAL_CODES }
     process.on(signal, () => {
       if (told.signal) process.exit(SIGNAL_CODES[signal])
       told.signal = signal
-      note('stopping; what is in flight ends first')
+      noteOverBar('stopping; what is in flight ends first')
       stop()
     })
   }

@@ -6,6 +6,8 @@ import { digestOf, type Line } from './lines.js'
 /** A line may be as long as a body that `serve` takes. */
 export const MAX_LINE_BYTES = 10 * 1024 * 1024
 const MAX_ID_CHARS = 512
+/** How every line of the output begins. */
+const RESULT_START = Buffer.from('{"id":"batch_req_')
 const RESULT_ID = /^batch_req_([1-9]\d{0,14})_([0-9a-f]{16})$/
 /** What the second of two lines with one custom_id gets. */
 const DUPLICATE = 'duplicate_custom_id'
@@ -113,6 +115,12 @@ export function readResult(bytes: Buffer): Result | undefined {
     takenId: typeof customId === 'string' && code !== DUPLICATE ? customId : undefined,
     answered: status >= 200 && status < 300,
   }
+}
+
+/** Whether these bytes may be the beginning of a line of the output. */
+export function isTornResult(bytes: Buffer): boolean {
+  const length = Math.min(bytes.length, RESULT_START.length)
+  return bytes.subarray(0, length).equals(RESULT_START.subarray(0, length))
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

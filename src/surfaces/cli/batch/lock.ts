@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { CliError } from '../errors.js'
 
 /** Who holds a lock: a process, and when it began, where that can be known. */
@@ -12,7 +12,8 @@ interface Holder {
  * process that is gone (killed, or of a container that was) is taken over. Returns what gives it back.
  */
 export async function lock(path: string): Promise<() => Promise<void>> {
-  const lockPath = `${path}.lock`
+  // A link to it is the same file.
+  const lockPath = `${await realpath(path).catch(() => path)}.lock`
   const self: Holder = { pid: process.pid, began: await beginningOf(process.pid) }
   for (let attempt = 0; ; attempt++) {
     try {

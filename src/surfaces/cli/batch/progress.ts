@@ -36,11 +36,21 @@ export function showProgress(
   bar.start(read().lines, read().done, texts(read()))
   const update = () => bar.update(read().done, texts(read()))
   const timer = setInterval(update, BAR_EVERY_MS)
-  return () => {
+  const end = () => {
     clearInterval(timer)
+    process.off('exit', end)
     update()
     bar.stop()
   }
+  // Whoever doesn't wait for the end is to have a cursor and line breaks, too.
+  process.once('exit', end)
+  return end
+}
+
+/** A note while the progress is shown. A bar's line is cleared for it, and the cursor's place kept below. */
+export function noteOverBar(line: string, stream: NodeJS.WriteStream = process.stderr): void {
+  const text = `headgate: ${line}\n`
+  stream.write(stream.isTTY ? `\r\x1b[K${text}\x1b7` : text)
 }
 
 /** How fast a count has grown lately. */

@@ -1,7 +1,7 @@
 import { type FileHandle, open, truncate } from 'node:fs/promises'
 import { CliError } from '../errors.js'
 import { DoneLines, TextSet } from './compact.js'
-import { readResult } from './format.js'
+import { isTornResult, readResult } from './format.js'
 import { linesOf } from './lines.js'
 
 /** An answer is no longer than a string may be. */
@@ -24,12 +24,13 @@ export async function readResults(path: string): Promise<Found> {
   let answered = 0
   let wholeBytes = 0
   for await (const { number, bytes, totalBytes, whole } of linesOf(path, MAX_RESULT_BYTES)) {
-    if (!whole) {
+    // Behind results it was ours, whatever is left of it; alone it may be somebody's file, which is not to be emptied.
+    if (!whole && (number > 1 || isTornResult(bytes))) {
       await truncate(path, wholeBytes)
       break
     }
     wholeBytes += totalBytes + 1
-    const result = readResult(bytes)
+    const result = whole ? readResult(bytes) : undefined
     if (!result) throw new CliError(`${path}:${number}: expected a result of a batch: name another output with -o`)
     if (!done.add(result.number, result.digest)) {
       throw new CliError(`${path}:${number}: the second result of one line of the input: name another output with -o`)
@@ -52,10 +53,16 @@ export class ResultWriter {
   #writing: Promise<void> | undefined
   #broken: { readonly cause: unknown } | undefined
 
-  private constructor(private readonly file: FileHandle) {}
+  private constructor(
+    private readonly path: string,
+    private readonly file: FileHandle,
+  ) {}
 
   static async open(path: string): Promise<ResultWriter> {
-    return new ResultWriter(await open(path, 'a'))
+    const file = await open(path, 'a').catch((error) => {
+      throw unwritable(path, error)
+    })
+    return new ResultWriter(path, file)
   }
 
   /** Resolves when the line is in the file: killed from then on, it stays. */
@@ -74,9 +81,9 @@ export class ResultWriter {
         if (this.#broken) throw this.#broken.cause
         await this.file.appendFile(batch.map(({ text }) => text).join(''))
         for (const { resolve } of batch) resolve()
-      } catch (cause) {
-        this.#broken ??= { cause }
-        for (const { reject } of batch) reject(cause)
+      } catch (error) {
+        this.#broken ??= { cause: unwritable(this.path, error as NodeJS.ErrnoException) }
+        for (const { reject } of batch) reject(this.#broken.cause)
       }
     }
     this.#writing = undefined
@@ -88,4 +95,9 @@ export class ResultWriter {
     await this.file.datasync()
     await this.file.close()
   }
+}
+
+/** A disk may be full, a file another's: the file is what whoever reads it has to look at. */
+function unwritable(path: string, { code, message }: NodeJS.ErrnoException): CliError {
+  return new CliError(`${path}: can't be written: ${code ?? message}`)
 }
