@@ -16,6 +16,8 @@ const MESSAGE_TOKENS = 4
 /** An image, a sound or a file, by whatever size: what OpenAI charges for a 2048 × 4096 image in high detail. */
 const NON_TEXT_PART_TOKENS = 1_105
 const DEFAULT_COMPLETION_TOKENS = 1_024
+/** More than any model writes. A client may ask for any number, and sums of estimates are kept: they have to stay numbers. */
+const MAX_COMPLETION_TOKENS = 1_000_000_000
 /** Deeper than any tool schema; it bounds the recursion over what a caller passes. */
 const MAX_DEPTH = 32
 
@@ -47,7 +49,7 @@ export function estimateTokens(input: {
   const { maxTokens, defaultCompletionTokens = DEFAULT_COMPLETION_TOKENS, count = tokensByChars } = input
   const promptTokens = estimatePromptTokens(input.messages, count) + tokensOfValue(input.tools, count, 0)
   const capped = maxTokens !== undefined && Number.isFinite(maxTokens) && maxTokens >= 0
-  const completionTokens = capped ? Math.ceil(maxTokens) : defaultCompletionTokens
+  const completionTokens = capped ? Math.min(Math.ceil(maxTokens), MAX_COMPLETION_TOKENS) : defaultCompletionTokens
   return { promptTokens, completionTokens, total: promptTokens + completionTokens, capped }
 }
 

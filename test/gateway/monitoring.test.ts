@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { problemsOf } from '../observe/schema.js'
-import { simulatorOf, startGateway } from './harness.js'
+import { COMPLETION, MESSAGES, reply, simulatorOf, startGateway, upstreamOf } from './harness.js'
 
 const STATS = '/api/v1/monitoring/stats'
 const MINUTES = '/api/v1/monitoring/rate-limit-stats'
@@ -18,6 +18,16 @@ describe('the monitoring API', () => {
     expect(problemsOf('rateLimitStats', minutes)).toEqual([])
     expect(minutes).toMatchObject({ windowMinutes: 1440, pools: { glm: { requests: 1 } } })
     expect(await (await fetch(`${gateway.url}${MINUTES}`)).json()).toMatchObject({ windowMinutes: 60 })
+  })
+
+  test('outlives a client that asks for more LLM tokens than a number can hold', async () => {
+    const gateway = await startGateway(await upstreamOf((received) => reply(received, 200, COMPLETION)))
+    for (const max_tokens of [1.7e308, 1.7e308, 5]) {
+      expect((await gateway.chat({ model: 'glm-4', messages: MESSAGES, max_tokens })).status).toBe(200)
+    }
+    expect((await fetch(`${gateway.url}/metrics`)).status).toBe(200)
+    const body = await (await fetch(`${gateway.url}${STATS}`)).json()
+    expect(problemsOf('stats', body)).toEqual([])
   })
 
   test.each(['0', '1441', '-1', '1.5', 'an hour', ''])('turns a window of "%s" away, clearly', async (window) => {

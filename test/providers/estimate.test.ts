@@ -128,6 +128,7 @@ describe('estimateTokens', () => {
   test.each([
     [{ maxTokens: 50 }, 50, true],
     [{ maxTokens: 0 }, 0, true],
+    [{ maxTokens: 1.7e308 }, 1_000_000_000, true],
     [{}, 1_024, false],
     [{ maxTokens: Number.NaN }, 1_024, false],
     [{ maxTokens: -1 }, 1_024, false],
