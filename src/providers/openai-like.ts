@@ -59,6 +59,11 @@ function classOfError({ code, type, message }: wire.WireError, status: number): 
 /** `Request too large … Limit 30000, Requested 250011`: no wait will ever help. */
 function isLargerThanLimit(message: string): boolean {
   if (/request too large/i.test(message)) return true
-  const match = /\bLimit:? (\d+).*?\bRequested:? (\d+)/i.exec(message)
-  return match !== null && Number(match[2]) > Number(match[1])
+  const match = /\bLimit:? (\d+(?:,\d{3})*).*?\bRequested:? (\d+(?:,\d{3})*)/i.exec(message)
+  return match !== null && numberOf(match[2]!) > numberOf(match[1]!)
+}
+
+/** Its thousands may be grouped by commas. */
+function numberOf(digits: string): number {
+  return Number(digits.replaceAll(',', ''))
 }

@@ -27,6 +27,16 @@ describe('OpenAI', () => {
       undefined,
     ],
     [413, error('rate_limit_exceeded', 'tokens', TOO_LARGE), 'BAD', false, undefined],
+    // Numbers may be grouped.
+    [
+      429,
+      error('rate_limit_exceeded', 'tokens', 'Limit 1,000,000, Used 999,000, Requested 2,000. Try again in 1.5s.'),
+      'RLT',
+      true,
+      1_500,
+    ],
+    [429, error('rate_limit_exceeded', 'tokens', 'Limit 30,000, Requested 250,011.'), 'BAD', false, undefined],
+    [429, error('rate_limit_exceeded', 'tokens', 'Limit 30,000,Requested 31000'), 'BAD', false, undefined],
     [
       429,
       error('insufficient_quota', 'insufficient_quota', 'You exceeded your current quota'),
