@@ -13,6 +13,7 @@ const CLASS_OF_CODE: ReadonlyMap<string, FailureClass> = new Map<string, Failure
   ['Throttling.AllocationQuota', 'RLT'],
   ['Throttling.Concurrency', 'CONC'],
   ['Arrearage', 'BAL'],
+  ['AllocationQuota.FreeTierOnly', 'BAL'],
   ['data_inspection_failed', 'FILTER'],
   ['DataInspectionFailed', 'FILTER'],
 ])

@@ -20,6 +20,17 @@ describe('DashScope', () => {
     [429, native('Throttling', 'x'), 'RLR', true],
     [400, error('Arrearage', 'Arrearage', 'Access denied, your account is overdue.'), 'BAL', false],
     [400, error(null, 'Arrearage', 'x'), 'BAL', false],
+    // No key is wrong: the free tokens are used up, and the account is to pay for none.
+    [
+      403,
+      error(
+        'AllocationQuota.FreeTierOnly',
+        'AllocationQuota.FreeTierOnly',
+        'The free tier of the model has been exhausted.',
+      ),
+      'BAL',
+      false,
+    ],
     [400, error('data_inspection_failed', '', 'Input data may contain inappropriate content.'), 'FILTER', false],
     [400, native('DataInspectionFailed', 'x'), 'FILTER', false],
     [400, error('invalid_parameter_error', '', 'Range of input length should be [1, 129024]'), 'CTX', false],

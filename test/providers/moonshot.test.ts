@@ -22,6 +22,15 @@ describe('Moonshot', () => {
     [400, error('content_filter', 'The request was rejected because it was considered high risk'), 'FILTER', false],
     [400, error('invalid_request_error', 'Input token length too long'), 'BAD', false],
     [400, error('invalid_request_error', "This model's maximum context length is 8192"), 'CTX', false],
+    [
+      400,
+      error(
+        'invalid_request_error',
+        'Invalid request: Your request exceeded model token limit: 8192 (requested: 9000)',
+      ),
+      'CTX',
+      false,
+    ],
     [401, error('invalid_authentication_error', 'Invalid Authentication'), 'AUTH', false],
     [404, error('resource_not_found_error', 'x'), 'BAD', false],
     [500, error('server_error', 'x'), 'SRV', true],
@@ -40,5 +49,15 @@ describe('Moonshot', () => {
       usage: { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 },
     }
     expect(moonshot.streamUsage(chunk)).toEqual({ promptTokens: 5, completionTokens: 7, totalTokens: 12 })
+  })
+
+  test('usage is in the choice that ends it, too', () => {
+    const usage = { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 }
+    const choice = { index: 0, delta: {}, finish_reason: 'stop' }
+    const expected = { promptTokens: 5, completionTokens: 7, totalTokens: 12 }
+    expect(moonshot.streamUsage({ choices: [{ ...choice, usage }] })).toEqual(expected)
+    expect(moonshot.streamUsage({ choices: [choice] })).toBeUndefined()
+    expect(moonshot.streamUsage({ choices: [null, { ...choice, usage: null }] })).toBeUndefined()
+    expect(moonshot.streamUsage({ choices: 'none' })).toBeUndefined()
   })
 })
