@@ -93,6 +93,20 @@ describe('limits of a connection', () => {
     expect(JSON.stringify(gateway.log.entries)).not.toContain('private')
   })
 
+  test('HTTP/1.0 without a Host, as load balancers ask after health: served as from this machine', async () => {
+    const { gateway, upstream } = await limited({})
+    const ask = async (head: string, body = '') => {
+      const socket = await socketTo(gateway)
+      socket.write(`${head}\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+      return textOf(socket)
+    }
+    expect(await ask('GET /readyz HTTP/1.0')).toMatch(/^HTTP\/1.1 200 /)
+    const chat = ask('POST /v1/chat/completions HTTP/1.0', JSON.stringify({ model: 'glm-4', messages: MESSAGES }))
+    reply(await upstream.arrival(0), 200, COMPLETION)
+    expect(await chat).toMatch(/^HTTP\/1.1 200 .*"choices"/s)
+    expect(await ask('GET /v1/models HTTP/1.0\r\norigin: https://elsewhere.example')).toMatch(/^HTTP\/1.1 403 /)
+  })
+
   test('what is no HTTP any more after a stream has begun ends it, and says nothing into it', async () => {
     const { gateway, upstream } = await limited({})
     const socket = await socketTo(gateway)

@@ -61,6 +61,8 @@ export function gatewayListener(
   const listenElse = getRequestListener(fetch, { errorHandler })
   return (incoming, outgoing) => {
     const { url, headers } = incoming
+    // It may leave the Host out there, as load balancers' checks do, and no browser does.
+    if (incoming.httpVersion === '1.0') headers.host ??= 'localhost'
     // What is not read to its end needs the care that the other way takes of it.
     const isPlain = incoming.method === 'POST' && headers.host && Number(headers['content-length']) <= MAX_BODY_BYTES
     if (!isPlain || !isApiPath(url) || refuse(headers)) void listenElse(incoming, outgoing)
