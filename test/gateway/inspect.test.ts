@@ -50,7 +50,11 @@ describe('WS /inspect', () => {
     expect(await statusOf(inspect, [], { headers: { host: 'rebound.example' } })).toBe(403)
     expect(await statusOf(`${open.url}/elsewhere`)).toBe(404)
     expect(await statusOf(`${inspect}?sample=2`)).toBe(400)
-    expect(open.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([403, 403, 404, 400])
+    // Without a key of its own it is no handshake.
+    const handshake = request(inspect, { headers: { connection: 'upgrade', upgrade: 'websocket' } }).end()
+    const [response] = await once(handshake, 'response')
+    expect(response.resume().statusCode).toBe(400)
+    expect(open.log.requests().map(({ httpStatus }) => httpStatus)).toEqual([403, 403, 404, 400, 400])
     const keyed = `${(await startGateway(provider, { env: KEYS })).url}/inspect`
     const protocolOf = (key: string) => ['headgate', `key.${Buffer.from(key).toString('base64url')}`]
     expect(await statusOf(keyed)).toBe(401)

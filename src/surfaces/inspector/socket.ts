@@ -31,8 +31,13 @@ export class InspectorSockets {
       refuseUpgrade(socket, 400, 'sample: expected a number from 0 to 1')
       return false
     }
-    this.#server.handleUpgrade(request, socket, head, (viewer) => this.#serve(viewer, socket, sample))
-    return true
+    let isGranted = false
+    // It answers at once: calls back, or refuses by itself what is no WebSocket's handshake.
+    this.#server.handleUpgrade(request, socket, head, (viewer) => {
+      isGranted = true
+      this.#serve(viewer, socket, sample)
+    })
+    return isGranted
   }
 
   close(): void {
