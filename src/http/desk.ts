@@ -108,7 +108,11 @@ export class HttpDesk {
 
   /** OpenAI's and Anthropic's SDKs count their own retries in a header. */
   #watch(headers: CallHeaders): void {
-    if (this.#warned || !(Number(headers['x-stainless-retry-count'] ?? 0) > 0)) return
+    if (Number(headers['x-stainless-retry-count'] ?? 0) > 0) this.warnOfRetries()
+  }
+
+  warnOfRetries(): void {
+    if (this.#warned) return
     this.#warned = true
     this.#warn('an SDK in front of Headgate retries on its own, so attempts multiply: set its maxRetries to 0')
   }

@@ -1,6 +1,7 @@
 import { apiAt } from '../providers/apis.js'
 import type { HttpDesk, JsonBody } from './desk.js'
 import { errorAnswer, Refusal } from './openai-error.js'
+import { OwnRetries } from './own-retries.js'
 import { responseOf } from './respond.js'
 import { type Route, routeOf } from './routes.js'
 
@@ -12,6 +13,7 @@ export type GovernedFetch = (input: string | URL | Request, init?: RequestInit) 
  * the pool's. It resolves with what `headgate serve` would answer, and rejects only when its signal fires.
  */
 export function governedFetch(desk: HttpDesk, where: Route | ReadonlyMap<string, Route>): GovernedFetch {
+  const retries = new OwnRetries()
   return async (input, init) => {
     const request = new Request(input, init)
     // The caller's own signal: a Request's only follows it, and holds on to it weakly.
@@ -24,12 +26,18 @@ export function governedFetch(desk: HttpDesk, where: Route | ReadonlyMap<string,
       return responseOf(errorAnswer(404, message, { code: 'not_found' }))
     }
     const call = { ...target, headers: Object.fromEntries(request.headers), leaving: signal }
+    let text = ''
     const answer = await desk.answer(
       call,
-      async () => objectOf(await request.text()),
+      async () => {
+        text = await request.text()
+        if (retries.isOne(text, performance.now())) desk.warnOfRetries()
+        return objectOf(text)
+      },
       (body) => ('get' in where ? routeOf(where, body) : where),
     )
     signal.throwIfAborted()
+    if (answer.status === 429 || answer.status >= 500) retries.failed(text, performance.now())
     return responseOf(answer)
   }
 }

@@ -7,13 +7,13 @@ import type { PoolOptions } from '../../src/config.js'
 import { createHeadgate } from '../../src/index.js'
 import { COMPLETION, cleanups, reply, simulatorOf, upstreamOf } from '../gateway/harness.js'
 
-function chatOf({ baseURL }: { baseURL: string }, pool: Partial<PoolOptions> = {}) {
+function chatOf({ baseURL }: { baseURL: string }, pool: Partial<PoolOptions> = {}, maxRetries = 0) {
   const retry = { maxAttempts: 2, baseMs: 1, capMs: 2 }
   const main = { provider: 'glm', apiKey: 'k', baseURL, guardMs: 5, retry, ...pool }
   const gate = createHeadgate({ pools: { main } })
   cleanups.push(() => gate.close())
   const configuration = { fetch: gate.fetch('main') }
-  return { gate, chat: new ChatOpenAI({ model: 'glm-4', apiKey: 'any', maxRetries: 0, maxTokens: 20, configuration }) }
+  return { gate, chat: new ChatOpenAI({ model: 'glm-4', apiKey: 'any', maxRetries, maxTokens: 20, configuration }) }
 }
 
 describe('ChatOpenAI', () => {
@@ -25,6 +25,31 @@ describe('ChatOpenAI', () => {
     expect(content).toBe('word '.repeat(20).trim())
     expect(usage_metadata).toMatchObject({ output_tokens: 20 })
     expect(gate.stats().pools.main).toMatchObject({ outcomes: { completed: 1 }, provider429: { '1302': 1 } })
+  })
+
+  test('is warned of, once, where it retries on its own, which no header says', async () => {
+    const simulator = await simulatorOf()
+    simulator.failNext('1305', 4)
+    const { chat, gate } = chatOf(simulator, {}, 1)
+    const warnings: string[] = []
+    const listen = ({ message }: Error) => warnings.push(message)
+    process.on('warning', listen)
+    cleanups.push(() => process.off('warning', listen))
+    await chat.invoke('another').catch(() => {})
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(gate.stats().pools.main!.outcomes.failed).toBeGreaterThan(0)
+    expect(warnings).toEqual([expect.stringContaining('maxRetries')])
+  })
+
+  test('is not warned of where it sends something again that was answered', async () => {
+    const { chat } = chatOf(await simulatorOf(), {}, 1)
+    const warnings: Error[] = []
+    const listen = (warning: Error) => warnings.push(warning)
+    process.on('warning', listen)
+    cleanups.push(() => process.off('warning', listen))
+    for (const _ of [1, 2]) await chat.invoke('hello')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(warnings).toEqual([])
   })
 
   test.each(['glm', 'openai'] as const)('streams from %s', async (profile) => {
