@@ -36,7 +36,8 @@ export function estimateOf(api: ApiName, body: Body, count?: CountText): TokenEs
   const limit = body.max_output_tokens ?? body.max_completion_tokens ?? body.max_tokens
   const maxTokens = typeof limit === 'number' && limit >= 0 ? { maxTokens: Math.ceil(limit) } : {}
   if (api === 'chat') {
-    return estimateTokens({ messages: body.messages, tools: [body.tools, body.system], ...maxTokens, count })
+    const tools = [body.tools, body.system]
+    return estimateTokens({ messages: body.messages, tools, ...maxTokens, answers: answersIn(body), count })
   }
   // An item of `input` is a message, or the call or result of a tool.
   const items = Array.isArray(body.input) ? body.input : [body.input]
@@ -44,6 +45,11 @@ export function estimateOf(api: ApiName, body: Body, count?: CountText): TokenEs
   const others = items.filter((item) => !isMessage(item))
   const tools = [body.tools, body.instructions, others]
   return estimateTokens({ messages: items.filter(isMessage), tools, ...maxTokens, count })
+}
+
+/** What OpenAI's `n` asks for, of one prompt; each has its own length. Nonsense is the provider's to refuse. */
+function answersIn({ n }: Body): number {
+  return Number.isSafeInteger(n) && Number(n) > 1 ? Number(n) : 1
 }
 
 /** One text or many; a text may come as token numbers, which count one each. */

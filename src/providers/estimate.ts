@@ -43,13 +43,16 @@ export function estimateTokens(input: {
   readonly maxTokens?: number | undefined
   /** Assumed for the answer when `maxTokens` is not set. Default 1024. */
   readonly defaultCompletionTokens?: number
+  /** Each as long as that. Default 1. */
+  readonly answers?: number
   /** Default: by characters. */
   readonly count?: CountText | undefined
 }): TokenEstimate {
-  const { maxTokens, defaultCompletionTokens = DEFAULT_COMPLETION_TOKENS, count = tokensByChars } = input
+  const { maxTokens, defaultCompletionTokens = DEFAULT_COMPLETION_TOKENS, answers = 1, count = tokensByChars } = input
   const promptTokens = estimatePromptTokens(input.messages, count) + tokensOfValue(input.tools, count, 0)
   const capped = maxTokens !== undefined && Number.isFinite(maxTokens) && maxTokens >= 0
-  const completionTokens = capped ? Math.min(Math.ceil(maxTokens), MAX_COMPLETION_TOKENS) : defaultCompletionTokens
+  const each = capped ? Math.ceil(maxTokens) : defaultCompletionTokens
+  const completionTokens = Math.min(each * answers, MAX_COMPLETION_TOKENS)
   return { promptTokens, completionTokens, total: promptTokens + completionTokens, capped }
 }
 

@@ -39,6 +39,16 @@ describe('what a call will take', () => {
     expect(total('chat', { messages: [message], max_completion_tokens: 5, max_tokens: 10 })).toBe(bare - 5)
   })
 
+  test('a chat that asks for several answers: as much for each', () => {
+    const bare = total('chat', { messages: [message], max_tokens: 10 })
+    expect(total('chat', { messages: [message], max_tokens: 10, n: 3 })).toBe(bare + 20)
+    const unlimited = total('chat', { messages: [message] })
+    expect(total('chat', { messages: [message], n: 3 })).toBe(unlimited + 2 * 1_024)
+    for (const n of [1, 0, -3, 2.5, '3', null, 1e300]) {
+      expect(total('chat', { messages: [message], max_tokens: 10, n })).toBe(bare)
+    }
+  })
+
   test('embeddings: their texts, or as many as there are token numbers, and no answer', () => {
     const one = total('embeddings', { input: '你好你好' })
     expect(one).toBeGreaterThanOrEqual(4)
