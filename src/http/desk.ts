@@ -68,7 +68,7 @@ export class HttpDesk {
       const { apiKeys, model } = route
       return await answerOf(request, { leaving, apiKeys, wire, model, waitMs: () => this.#waitMs(route) })
     } catch (error) {
-      if (error instanceof Refusal) return error.answer
+      if (error instanceof Refusal) return error.answerOn(wire)
       if (error instanceof HeadgateError && error.code === 'BAD_REQUEST') return badInput(error, wire)
       if (error instanceof HeadgateError && error.code === 'DEADLINE_EXCEEDED') return tooLate(error, wire)
       if (hasLeft(leaving)) return HUNG_UP

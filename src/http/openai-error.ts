@@ -44,11 +44,21 @@ export const HUNG_UP = errorAnswer(499, 'the client hung up', { code: 'cancelled
 
 /** Thrown where a request can't go on to the gate. */
 export class Refusal extends Error {
-  readonly answer: Answer
-
-  constructor(status: number, message: string, details: ErrorDetails) {
+  constructor(
+    private readonly status: number,
+    message: string,
+    private readonly details: ErrorDetails,
+  ) {
     super(message)
-    this.answer = errorAnswer(status, message, details)
+  }
+
+  get code(): string {
+    return this.details.code
+  }
+
+  /** To a client of this wire. */
+  answerOn(wire: Wire): Answer {
+    return errorAnswer(this.status, this.message, { wire, ...this.details })
   }
 }
 

@@ -37,7 +37,7 @@ export function estimateOf(api: ApiName, body: Body, count?: CountText): TokenEs
   const maxTokens = typeof limit === 'number' && limit >= 0 ? { maxTokens: Math.ceil(limit) } : {}
   if (api === 'chat') {
     const tools = [body.tools, body.system]
-    return estimateTokens({ messages: body.messages, tools, ...maxTokens, answers: answersIn(body), count })
+    return estimateTokens({ messages: body.messages, tools, ...maxTokens, answers: answersOf(api, body), count })
   }
   // An item of `input` is a message, or the call or result of a tool.
   const items = Array.isArray(body.input) ? body.input : [body.input]
@@ -47,9 +47,9 @@ export function estimateOf(api: ApiName, body: Body, count?: CountText): TokenEs
   return estimateTokens({ messages: items.filter(isMessage), tools, ...maxTokens, count })
 }
 
-/** What OpenAI's `n` asks for, of one prompt; each has its own length. Nonsense is the provider's to refuse. */
-function answersIn({ n }: Body): number {
-  return Number.isSafeInteger(n) && Number(n) > 1 ? Number(n) : 1
+/** How many OpenAI's `n` asks for, of one prompt; each has its own length. Nonsense is the provider's to refuse. */
+export function answersOf(api: ApiName, { n }: Body): number {
+  return api === 'chat' && Number.isSafeInteger(n) && Number(n) > 1 ? Number(n) : 1
 }
 
 /** One text or many; a text may come as token numbers, which count one each. */

@@ -66,6 +66,13 @@ export interface CalibrationStats {
   readonly overrunTokens: number
 }
 
+interface Observed {
+  readonly promptTokens: number
+  readonly capped: boolean
+  /** That share the completion's tokens. Default 1. */
+  readonly answers?: number
+}
+
 /** Learns one model: estimates in, what to reserve out. */
 export class Calibration {
   readonly #ratios = new DecayingQuantile(1 / 16, 16, 1.02)
@@ -96,7 +103,7 @@ export class Calibration {
   }
 
   /** `promptTokens` as estimated before any factor; `capped` where the request limited its answer, which then says little. */
-  observe(estimate: { readonly promptTokens: number; readonly capped: boolean }, usage: Usage): void {
+  observe({ answers = 1, ...estimate }: Observed, usage: Usage): void {
     if (estimate.promptTokens > 0 && usage.promptTokens > 0) {
       this.#samples++
       this.#ratios.add(usage.promptTokens / estimate.promptTokens)
@@ -104,7 +111,7 @@ export class Calibration {
     }
     if (estimate.capped) return
     this.#uncapped++
-    this.#completions.add(usage.completionTokens)
+    this.#completions.add(usage.completionTokens / answers)
     if (this.#uncapped >= LEAST_SAMPLES) this.#completionTokens = Math.ceil(this.#completions.at(QUANTILE))
   }
 

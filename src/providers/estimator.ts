@@ -1,4 +1,4 @@
-import { type ApiName, estimateOf } from './apis.js'
+import { answersOf, type ApiName, estimateOf } from './apis.js'
 import { Calibration, type CalibrationStats } from './calibration.js'
 import { tokensCounted, tokensToReserve } from './charge.js'
 import type { Provider, Usage } from './provider.js'
@@ -37,13 +37,14 @@ export class Estimator {
     const calibration = this.#calibrationOf(api === 'chat' ? model : `${model} ${api}`)
     const promptTokens = Math.ceil(estimate.promptTokens * calibration.promptFactor)
     const known = estimate.capped ? undefined : calibration.completionTokens
-    const completionTokens = known ?? estimate.completionTokens
+    const answers = answersOf(api, body)
+    const completionTokens = known === undefined ? estimate.completionTokens : known * answers
     const calibrated = tokensToReserve(provider, { promptTokens, total: promptTokens + completionTokens })
     const tokens = calibrated > maxTokens ? Math.min(calibrated, tokensToReserve(provider, estimate)) : calibrated
     return {
       tokens,
       observe: (usage) => {
-        calibration.observe(estimate, usage)
+        calibration.observe({ promptTokens: estimate.promptTokens, capped: estimate.capped, answers }, usage)
         const over = tokensCounted(provider, usage) - tokens
         if (over > 0) calibration.overran(over)
       },

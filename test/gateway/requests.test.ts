@@ -203,6 +203,16 @@ describe('what is no chat', () => {
     expect(response.status).toBe(404)
     expect(await response.json()).toMatchObject({ type: 'error', error: { code: 'unsupported_api' } })
   })
+
+  test('what is refused there is refused in Anthropic’s words', async () => {
+    const gateway = await startGateway(await answering())
+    const refusalOf = async (body: object) => (await post(gateway, '/v1/messages', body)).json()
+    expect(await refusalOf({ ...CHAT, model: 'gpt-9' })).toMatchObject({
+      type: 'error',
+      error: { code: 'model_not_found' },
+    })
+    expect(await refusalOf([])).toMatchObject({ type: 'error', error: { code: 'invalid_json' } })
+  })
 })
 
 describe('the other endpoints', () => {

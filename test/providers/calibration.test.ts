@@ -92,6 +92,16 @@ describe('Estimator', () => {
     expect(estimator.stats['gpt-4o']).toMatchObject({ samples: 20, overruns: 0, overrunTokens: 0 })
   })
 
+  test('reserves and learns the length of each of several answers', () => {
+    const estimator = new Estimator({ provider: openai, maxTokens: 100_000 })
+    const reserve = (n: number) => estimator.reserve('chat', { ...body, n }, 'gpt-4o')
+    for (let index = 0; index < 20; index++) reserve(5).observe(usageOf(100, 5 * 300))
+    for (const n of [1, 5]) {
+      expect(reserve(n).tokens).toBeGreaterThanOrEqual(100 + n * 300)
+      expect(reserve(n).tokens).toBeLessThan(103 + n * 320)
+    }
+  })
+
   test('counts what went over as debt', () => {
     const estimator = new Estimator({ provider: openai, maxTokens: 100_000 })
     estimator.reserve('chat', { ...body, max_tokens: 10 }, 'gpt-4o').observe(usageOf(150, 10))

@@ -129,7 +129,7 @@ export class BatchRun {
     try {
       return step()
     } catch (error) {
-      if (error instanceof Refusal) throw new LineProblem(String(error.answer.log.code), error.message, customId)
+      if (error instanceof Refusal) throw new LineProblem(error.code, error.message, customId)
       throw error
     }
   }
