@@ -126,6 +126,19 @@ describe('limits of a connection', () => {
     expect(gateway.log.requests()).toMatchObject([{ outcome: 'cancelled' }])
   })
 
+  test('what is no HTTP behind a request whose answer is not there yet: its line says what its client was told', async () => {
+    const { gateway, upstream } = await limited({})
+    const socket = await socketTo(gateway)
+    const body = JSON.stringify({ model: 'glm-4', messages: MESSAGES })
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n`
+    socket.write(`${head}${body}`)
+    await upstream.arrival(0)
+    socket.write('no HTTP\r\n\r\n')
+    expect(await textOf(socket)).toMatch(/^HTTP\/1.1 400 .*"code":"malformed_request"/s)
+    await gateway.close()
+    expect(gateway.log.requests()).toMatchObject([{ httpStatus: 400, code: 'malformed_request', outcome: 'cancelled' }])
+  })
+
   test('headers beyond 16 KiB: 431', async () => {
     const { gateway } = await limited({})
     const response = await get(gateway, { 'x-large': 'x'.repeat(17 * 1024) })

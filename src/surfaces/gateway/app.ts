@@ -4,7 +4,7 @@ import { getRequestListener, RequestError } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { type Context, Hono } from 'hono'
 import type { Headgate } from '../../gate.js'
-import { type Answer, errorAnswer, HUNG_UP } from '../../http/openai-error.js'
+import { type Answer, errorAnswer } from '../../http/openai-error.js'
 import { responseOf } from '../../http/respond.js'
 import { gateMetrics } from '../../observe/metrics.js'
 import type { DashboardFeed } from '../dashboard/feed.js'
@@ -49,7 +49,7 @@ export function gatewayListener(
     const sinceMs = performance.now()
     const answer = await front.answer(path, clientOf(incoming, outgoing))
     reply(outgoing, answer)
-    logWhenOver(logger, answer === HUNG_UP ? (refusalOn(outgoing) ?? answer) : answer, sinceMs)
+    logWhenOver(logger, asTold(answer, refusalOn(outgoing)), sinceMs)
   }
   const { fetch } = gatewayApp(gate, view, logger, feed, { refuse, govern })
   // What Node takes for a request, but no URL can be made of.
@@ -144,6 +144,12 @@ function wrongMethod(context: Context<GatewayEnv>, allow: string): Response {
   const { path, method } = context.req
   const message = `${path.slice(0, 100)}: expected ${allow.replace(', ', ' or ')}, got ${method}`
   return say(context, errorAnswer(405, message, { code: 'method_not_allowed', headers: { allow } }))
+}
+
+/** Whose connection was ended for what came on it was told that, and not the answer. */
+function asTold(answer: Answer, refusal: Answer | undefined): Answer {
+  if (!refusal) return answer
+  return { ...answer, status: refusal.status, log: { ...answer.log, ...refusal.log } }
 }
 
 /** One line a request: of a stream when it has ended. */
