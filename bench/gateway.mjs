@@ -17,6 +17,7 @@ import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { Pool } from 'undici'
 import { flags } from '../scripts/flags.mjs'
+import { median } from './median.mjs'
 
 const PORTKEY = '1.15.2'
 const CONNECTIONS = 50
@@ -229,10 +230,6 @@ async function inTurns(target, proxy) {
     perCpuSecond: Math.round(median(turns.map((one) => one.its.perCpuSecond))),
     ofProxy: median(turns.map((one) => one.its.perCpuSecond / one.proxy.perCpuSecond)),
   }
-}
-
-function median(numbers) {
-  return numbers.sort((a, b) => a - b)[numbers.length >> 1]
 }
 
 /** As fast as 50 connections go. */

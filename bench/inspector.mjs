@@ -7,6 +7,7 @@ import { createHeadgate } from 'headgate'
 import { serveInspector } from 'headgate/inspector'
 import { WebSocket } from 'ws'
 import { flags } from '../scripts/flags.mjs'
+import { median } from './median.mjs'
 
 // As a child: looks at what it is told to, until it is told to stop.
 if (process.send) {
@@ -70,11 +71,7 @@ for (let round = 0; round <= ROUNDS; round++) {
     if (round > 0) measured[name].push(cpu)
   }
 }
-const medianOf = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]
-const result = Object.entries(measured).map(([name, values]) => [
-  name,
-  `${medianOf(values).toFixed(1)} µs CPU a request`,
-])
+const result = Object.entries(measured).map(([name, values]) => [name, `${median(values).toFixed(1)} µs CPU a request`])
 console.log(JSON.stringify(Object.fromEntries(result), null, 2))
 await server.close()
 await Promise.all([off.close(), on.close()])

@@ -12,6 +12,7 @@ import { serveInspector } from 'headgate/inspector'
 import { gateMetrics } from 'headgate/metrics'
 import { traceGate } from 'headgate/opentelemetry'
 import { flags } from '../scripts/flags.mjs'
+import { median } from './median.mjs'
 
 const { rounds, requests, json } = flags({ rounds: 9, requests: 2_500, json: false })
 const IN_FLIGHT = 64
@@ -68,7 +69,6 @@ async function run([options, attach], requests) {
 }
 
 const sorted = (numbers) => numbers.toSorted((a, b) => a - b)
-const median = (numbers) => sorted(numbers)[Math.floor(numbers.length / 2)]
 const rounded = (value) => Math.round(value * 10) / 10
 
 const samples = Object.fromEntries(Object.keys(CASES).map((name) => [name, []]))

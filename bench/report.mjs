@@ -5,6 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { flags } from '../scripts/flags.mjs'
+import { median } from './median.mjs'
 import { installPeers } from './peers/install.mjs'
 import { plots } from './peers/plots.mjs'
 
@@ -15,11 +16,6 @@ const IMAGES = new URL('../docs/images/', import.meta.url)
 const BLOCK = /(<!-- bench: (\S+) -->\n)[\s\S]*?(<!-- \/bench -->)/g
 
 const parse = async (path) => JSON.parse(await readFile(path, 'utf8'))
-const median = (values) => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
 
 /** By question: machine, meaning, and the runs of each row. */
 function gather(files) {

@@ -26,9 +26,9 @@ export class FreshMap<K, V> {
 
   /** Returns whether it was there. */
   delete(key: K): boolean {
-    const { size } = this.#map
-    if (size === 1 && this.#map.has(key)) this.#map = new Map()
-    else return this.#map.delete(key)
+    if (this.#map.size > 1) return this.#map.delete(key)
+    if (!this.#map.has(key)) return false
+    this.#map = new Map()
     return true
   }
 

@@ -103,13 +103,13 @@ export class Calibration {
   }
 
   /** `promptTokens` as estimated before any factor; `capped` where the request limited its answer, which then says little. */
-  observe({ answers = 1, ...estimate }: Observed, usage: Usage): void {
-    if (estimate.promptTokens > 0 && usage.promptTokens > 0) {
+  observe({ promptTokens, capped, answers = 1 }: Observed, usage: Usage): void {
+    if (promptTokens > 0 && usage.promptTokens > 0) {
       this.#samples++
-      this.#ratios.add(usage.promptTokens / estimate.promptTokens)
+      this.#ratios.add(usage.promptTokens / promptTokens)
       if (this.#samples >= LEAST_SAMPLES) this.#promptFactor = this.#ratios.at(QUANTILE)
     }
-    if (estimate.capped) return
+    if (capped) return
     this.#uncapped++
     this.#completions.add(usage.completionTokens / answers)
     if (this.#uncapped >= LEAST_SAMPLES) this.#completionTokens = Math.ceil(this.#completions.at(QUANTILE))

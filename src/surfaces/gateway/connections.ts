@@ -11,7 +11,10 @@ export interface ConnectionLimits {
   /** For sending the headers, then for the whole request; beyond it 408. */
   readonly headersTimeoutMs: number
   readonly requestTimeoutMs: number
-  /** For taking any bit of an answer that waits for it; who takes none is cut off. Twice that, where a write was taken in part: Node rings once more then. */
+  /**
+   * For taking any bit of an answer that waits for it; who takes none is cut off. Twice that, where a write was taken in
+   * part: Node rings once more then.
+   */
   readonly stallTimeoutMs: number
 }
 

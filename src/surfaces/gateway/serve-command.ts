@@ -31,7 +31,8 @@ async function serve(flags: ServeFlags): Promise<void> {
   // V8 takes what outlives the first small collections for long-lived, and allocates more of its kind among the old, where
   // each holds all it points to until a full collection: half of the collector's work, in a gateway.
   setFlagsFromString('--no-allocation-site-pretenuring')
-  // On one core a marker beside the requests has it to itself for tens of ms, while they wait; among them it goes in small steps.
+  // On one core a marker beside the requests has it to itself for tens of ms, while they wait; among them it goes in small
+  // steps.
   if (availableParallelism() === 1) setFlagsFromString('--no-concurrent-marking')
   loadDotEnv(process.cwd(), env)
   const { config, simulator } = await configured(flags.config, env)

@@ -24,7 +24,10 @@ export class InspectorSockets {
 
   constructor(private readonly inspector: Inspector) {}
 
-  /** Takes over an HTTP connection that asked for it; false if it asked for nonsense, and got a 400. Who may look has been checked. */
+  /**
+   * Takes over an HTTP connection that asked for it; false if it asked for nonsense, and got a 400. Who may look has been
+   * checked.
+   */
   accept(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     const sample = sampleIn(request.url)
     if (sample === null) {
